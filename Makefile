@@ -1,0 +1,12 @@
+# One-line doors; the work is in .ci. `make run ARGS=--keep` passes words on.
+.PHONY: deps run test lint bench fuzz image clean build-trixie
+
+deps:         ; @.ci/deps test
+run:          ; @.ci/deps run && cmake --preset release -DLASTLIGHT_TESTS=OFF --log-level=WARNING && cmake --build build/release --target lastlight && /usr/bin/python3 tests/sandbox/demo.py --agent build/release/agent/lastlight $(ARGS)
+test:         ; @.ci/test
+lint:         ; @.ci/lint
+bench:        ; @echo "make bench: there is no benchmark yet" >&2; exit 1
+fuzz:         ; @.ci/fuzz
+image:        ; @echo "make image: there is no image build yet" >&2; exit 1
+build-trixie: ; @.ci/build-trixie
+clean:        ; @rm -rf build

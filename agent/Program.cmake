@@ -1,0 +1,16 @@
+# The agent's own pure parts, and the program: the only target that sees every module.
+configure_file(version.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/version.h" @ONLY)
+
+lastlight_core(lastlight_agent_core
+  SOURCES leaving.cpp own_names.cpp api_server.cpp http/routes.cpp
+  LINK lastlight_base lastlight_dnscache_core)
+
+lastlight_shell(lastlight_app
+  SOURCES app.cpp self_probe.cpp service_lookup.cpp telling.cpp cli/status.cpp
+  LINK lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
+       lastlight_dnscache lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)
+
+target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/generated")
+
+add_executable(lastlight main.cpp)
+target_link_libraries(lastlight PRIVATE lastlight_app)

@@ -1,0 +1,297 @@
+#include "agent/app.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <stdexcept>
+#include <utility>
+
+#include <sys/random.h>
+
+#include "agent/api_server.h"
+#include "agent/base/log.h"
+#include "agent/io/small_file.h"
+#include "agent/service_address.h"
+#include "agent/telling.h"
+#include "agent/version.h"
+#include "dnscache/resolv_conf.h"
+#include "metrics/scrape.h"
+
+namespace lastlight {
+
+namespace {
+
+// Client::listener of our own look-ups; no listener has this number.
+constexpr std::uint32_t kOwnNames = ~std::uint32_t{0};
+constexpr Duration kLagPeriod = std::chrono::milliseconds(500);
+
+std::uint64_t random_seed() {
+  std::uint64_t seed = 0;
+  if (::getrandom(&seed, sizeof seed, 0) != sizeof seed) throw std::runtime_error("no randomness from the kernel");
+  return seed;
+}
+
+}  // namespace
+
+App::App(Config config)
+    : config_(std::move(config)),
+      api_server_(api_server_url(config_.kubernetes, [](const char* name) { return std::getenv(name); })),
+      leaving_(config_.shutdown_grace),
+      forwarder_(config_.dns, random_seed()),
+      upstream_(
+          loop_, config_.dns,
+          [this](dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) { on_upstream(flight, reply); }),
+      server_(
+          loop_, config_.dns,
+          [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
+            return forwarder_.on_query(query, client, now, out);
+          },
+          [this](const dns::Ask& ask) { ask_upstream(ask); }),
+      zone_upstreams_(config_.dns.zones.size()),
+      metadata_client_(loop_,
+                       [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
+                       {.ca_file = {}, .max_connections = 1}),
+      api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
+                  // Beside the evictions: the watch, the cordon and an Event.
+                  {.ca_file = config_.kubernetes.ca_file, .max_connections = config_.drain.max_in_flight + 3}),
+      lag_timer_(loop_, [this] { measure_lag(); }),
+      leaving_timer_(loop_, [this] { settle_leaving(); }),
+      terminate_(loop_, SIGTERM, [this] { on_terminate(); }),
+      interrupted_(loop_, SIGINT, [this] { on_terminate(); }) {}
+
+int App::run() {
+  open_upstreams();
+  open_listeners();
+  start_http();
+  start_interruption();
+  lag_due_ = loop_.refresh() + kLagPeriod;
+  lag_timer_.start_at(lag_due_);
+  loop_.run();
+  log::info("agent.stopped", {{"exit_code", exit_code_}});
+  return exit_code_;
+}
+
+// DNS
+// -----------------------------------------------------------------------------------------------------------------------------
+
+void App::ask_upstream(const dns::Ask& ask) {
+  upstream_.ask(ask);
+}
+
+void App::on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) {
+  deliver(reply ? forwarder_.on_reply(flight, *reply, loop_.now())
+                : forwarder_.on_failure(flight, reply.error(), loop_.now()));
+  if (leaving_.asked()) settle_leaving();
+}
+
+void App::deliver(std::vector<dns::Delivery> deliveries) {
+  server_.deliver(deliveries);
+  for (const dns::Delivery& delivery : deliveries) {
+    if (delivery.to.listener == kOwnNames) own_names_.on_answer(delivery.to.connection, delivery.message);
+  }
+}
+
+void App::resolve_own(const std::string& host, OwnNames::Done done) {
+  for (const OwnNames::Question& question : own_names_.start(host, std::move(done))) {
+    const dns::Client client{
+        .peer = {}, .listener = kOwnNames, .connection = question.id, .transport = dns::Transport::Tcp};
+    ByteBuffer answer(65535);
+    const auto outcome = forwarder_.on_query(question.query, client, loop_.now(), answer);
+    if (outcome.ask) ask_upstream(*outcome.ask);
+    if (outcome.size > 0) own_names_.on_answer(question.id, ByteView(answer).first(outcome.size));
+  }
+}
+
+// Addresses
+// -----------------------------------------------------------------------------------------------------------------------
+
+void App::open_listeners() {
+  listeners_wanted_ = config_.dns.listen.size();
+  for (const AddressSpec& spec : config_.dns.listen) {
+    const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
+    if (where) {
+      listen(*where);
+    } else if (spec.kind == AddressSpec::Kind::Service) {
+      look_up_service(spec.service, [this, port = spec.port](const std::vector<IpAddress>& found) {
+        for (const IpAddress& address : found)
+          listen({address, port});
+      });
+    } else {
+      throw std::runtime_error("dns.listen: " + spec.to_string() + ": " + where.error());
+    }
+  }
+}
+
+void App::listen(const Endpoint& where) {
+  const auto bound = server_.listen(where);
+  if (!bound) throw std::runtime_error("cannot listen on " + where.to_string() + ": " + bound.error());
+  listening_.push_back(*bound);
+  log::info("dns.listening",
+            {{"address", bound->to_string()}, {"receive_buffer_bytes", server_.receive_buffer().count}});
+  if (!self_probe_) self_probe_ = std::make_unique<SelfProbe>(loop_, *bound);
+}
+
+void App::open_upstreams() {
+  bool follow = false;
+  for (std::uint32_t zone = 0; zone < config_.dns.zones.size(); ++zone) {
+    follow |= config_.dns.zones[zone].from_resolv_conf;
+    for (const AddressSpec& spec : config_.dns.zones[zone].upstreams) {
+      const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
+      if (where) {
+        zone_upstreams_[zone].push_back(*where);
+      } else if (spec.kind == AddressSpec::Kind::Service) {
+        look_up_service(spec.service, [this, zone, port = spec.port](const std::vector<IpAddress>& found) {
+          for (const IpAddress& address : found)
+            zone_upstreams_[zone].push_back({address, port});
+          apply_upstreams(zone);
+        });
+      } else {
+        throw std::runtime_error("dns.zones: " + spec.to_string() + ": " + where.error());
+      }
+    }
+    apply_upstreams(zone);
+  }
+  if (!follow) return;
+  read_resolv_conf();
+  resolv_conf_watch_ = std::make_unique<io::FileWatch>(loop_, config_.dns.resolv_conf, [this] { read_resolv_conf(); });
+}
+
+void App::apply_upstreams(std::uint32_t zone) {
+  const ZoneConfig& config = config_.dns.zones[zone];
+  std::vector<Endpoint> upstreams = zone_upstreams_[zone];
+  if (config.from_resolv_conf) {
+    for (const IpAddress& server : resolv_conf_servers_)
+      upstreams.push_back({server, 53});
+  }
+  upstream_.set_upstreams(zone, std::move(upstreams), config.protocol);
+}
+
+void App::read_resolv_conf() {
+  const auto text = io::read_small_file(config_.dns.resolv_conf);
+  if (!text) {
+    log::warn("resolv_conf.unreadable", {{"file", config_.dns.resolv_conf}});
+    return;  // those read before stay
+  }
+  const dns::ResolvConf configured = dns::parse_resolv_conf(*text);
+  std::optional<dns::ResolvConf> systemd;
+  if (const auto other = io::read_small_file(std::string(dns::kSystemdResolvedUpstreams))) {
+    systemd = dns::parse_resolv_conf(*other);
+  }
+  const dns::ResolvConf& chosen = dns::choose_resolv_conf(configured, systemd);
+  for (const std::string& problem : chosen.problems)
+    log::warn("resolv_conf.problem", {{"line", problem}});
+  for (const std::string& option : chosen.options)
+    log::info("resolv_conf.option_ignored", {{"option", option}});
+  resolv_conf_servers_.clear();
+  std::string list;
+  for (const IpAddress& server : chosen.nameservers) {
+    const bool ourselves =
+        std::ranges::any_of(listening_, [&](const Endpoint& own) { return own.address == server && own.port == 53; });
+    if (ourselves) {
+      log::error("resolv_conf.loop", {{"server", server.to_string()}});
+      continue;
+    }
+    resolv_conf_servers_.push_back(server);
+    list += (list.empty() ? "" : " ") + server.to_string();
+  }
+  log::info("resolv_conf.read", {{"file", config_.dns.resolv_conf}, {"nameservers", list}});
+  for (std::uint32_t zone = 0; zone < config_.dns.zones.size(); ++zone) {
+    if (config_.dns.zones[zone].from_resolv_conf) apply_upstreams(zone);
+  }
+}
+
+void App::look_up_service(const std::string& name, ServiceLookup::Found found) {
+  service_lookups_.push_back(std::make_unique<ServiceLookup>(
+      loop_, api_client_, api_server_, config_.kubernetes, name, std::move(found),
+      [name](const std::string& why) { log::warn("service.unresolved", {{"service", name}, {"error", why}}); }));
+}
+
+// Interruption
+// --------------------------------------------------------------------------------------------------------------------
+
+void App::start_interruption() {
+  if (config_.interruption.source == InterruptionConfig::Source::None) return;
+  interrupt::Listener listener{
+      .noticed =
+          [this](const interrupt::Notice& notice) {
+            log::warn("interruption.notice", {{"node", config_.node_name},
+                                              {"source", notice.source},
+                                              {"action", action_name(notice.action)},
+                                              {"id", notice.id},
+                                              {"seconds_left", seconds(notice.deadline - loop_.now())}});
+          },
+      .withdrawn = [](const interrupt::Withdrawn& gone) { log::warn("interruption.withdrawn", {{"id", gone.id}}); },
+      .fact =
+          [](const interrupt::Fact& fact) {
+            log::info(event_name(fact.kind), {{"subject", fact.subject}, {"text", fact.text}});
+          },
+      .diagnosis = [](interrupt::Diagnosis what) { log::warn("metadata.diagnosis", {{"text", advice(what)}}); }};
+  interruption_ = std::make_unique<interrupt::Controller>(loop_, config_, api_server_, metadata_client_, api_client_,
+                                                          std::move(listener));
+}
+
+// Seeing
+// --------------------------------------------------------------------------------------------------------------------------
+
+void App::start_http() {
+  if (config_.http.listen.empty()) return;
+  const auto where = Endpoint::parse(config_.http.listen, 9253);
+  if (!where) throw std::runtime_error("http.listen: " + config_.http.listen + " is no IP:PORT");
+  http_server_ = std::make_unique<io::HttpServer>(loop_, *where, [this](const HttpRequest& request) {
+    return http::route(request,
+                       {.metrics = [this] { return render_metrics(); }, .readiness = [this] { return readiness(); }});
+  });
+  log::info("http.listening", {{"address", Endpoint{where->address, http_server_->port()}.to_string()}});
+}
+
+std::string App::render_metrics() const {
+  return metrics::render({.version = kVersion,
+                          .now = loop_.now(),
+                          .forwarder = forwarder_.counters(),
+                          .cache = forwarder_.cache_counters(),
+                          .upstream = upstream_.counters(),
+                          .server = server_.counters(),
+                          .receive_buffer = server_.receive_buffer(),
+                          .loop_lag = loop_lag_,
+                          .source = interruption_ ? &interruption_->source() : nullptr,
+                          .drain = interruption_ ? interruption_->drain() : nullptr,
+                          .notice = interruption_ ? &interruption_->notice() : nullptr});
+}
+
+http::Readiness App::readiness() const {
+  http::Readiness facts{.sockets_bound = !listening_.empty() && listening_.size() >= listeners_wanted_,
+                        .self_answer_age = std::nullopt,
+                        .self_answer_limit = 2 * SelfProbe::kInterval + std::chrono::seconds(1),
+                        .upstreams = {}};
+  if (self_probe_ && self_probe_->last_answer()) facts.self_answer_age = loop_.now() - *self_probe_->last_answer();
+  for (const auto& [endpoint, healthy] : upstream_.health()) {
+    facts.upstreams.push_back({endpoint.to_string(), healthy});
+  }
+  return facts;
+}
+
+void App::measure_lag() {
+  const Instant now = loop_.now();
+  loop_lag_.add(now - lag_due_);
+  lag_due_ = now + kLagPeriod;
+  lag_timer_.start_at(lag_due_);
+}
+
+// Leaving
+// -------------------------------------------------------------------------------------------------------------------------
+
+void App::on_terminate() {
+  leaving_.on_terminate(loop_.now());
+  log::info("agent.terminating", {{"in_flight", forwarder_.flights()}});
+  server_.stop_reading();
+  leaving_timer_.start_at(leaving_.deadline());
+  settle_leaving();
+}
+
+void App::settle_leaving() {
+  if (leaving_.decide(forwarder_.flights(), loop_.now()) != Leaving::Step::Exit) return;
+  deliver(forwarder_.abandon_all(loop_.now()));
+  loop_.stop();
+}
+
+}  // namespace lastlight

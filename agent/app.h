@@ -1,0 +1,88 @@
+// The composition root: its members, in order, are the architecture; shutdown is the reverse. It wires and decides
+// nothing: cores decide, shells carry out. Nobody else wires.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/base/histogram.h"
+#include "agent/config.h"
+#include "agent/http/routes.h"
+#include "agent/io/file_watch.h"
+#include "agent/io/http_client.h"
+#include "agent/io/http_server.h"
+#include "agent/io/loop.h"
+#include "agent/io/signal.h"
+#include "agent/io/timer.h"
+#include "agent/leaving.h"
+#include "agent/own_names.h"
+#include "agent/self_probe.h"
+#include "agent/service_lookup.h"
+#include "dnscache/forwarder.h"
+#include "dnscache/server.h"
+#include "dnscache/upstream.h"
+#include "interrupt/controller.h"
+
+namespace lastlight {
+
+class App {
+ public:
+  explicit App(Config config);
+  // Serves until told to leave. The process's exit code.
+  int run();
+
+ private:
+  // DNS
+  void ask_upstream(const dns::Ask& ask);
+  void on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply);
+  void deliver(std::vector<dns::Delivery> deliveries);
+  void resolve_own(const std::string& host, OwnNames::Done done);
+  // Addresses
+  void open_listeners();
+  void listen(const Endpoint& where);
+  void open_upstreams();
+  void apply_upstreams(std::uint32_t zone);
+  void read_resolv_conf();
+  void look_up_service(const std::string& name, ServiceLookup::Found found);
+  // Interruption, seeing, leaving
+  void start_interruption();
+  void start_http();
+  void on_terminate();
+  void settle_leaving();
+  void measure_lag();
+  std::string render_metrics() const;
+  http::Readiness readiness() const;
+
+  const Config config_;
+  const std::string api_server_;
+  io::Loop loop_;
+  Leaving leaving_;
+  int exit_code_ = 0;
+
+  dns::Forwarder forwarder_;
+  dns::Upstream upstream_;
+  dns::Server server_;
+  OwnNames own_names_;
+  std::vector<std::vector<Endpoint>> zone_upstreams_;
+  std::vector<IpAddress> resolv_conf_servers_;
+  std::unique_ptr<io::FileWatch> resolv_conf_watch_;
+  std::size_t listeners_wanted_ = 0;
+  std::vector<Endpoint> listening_;
+  std::unique_ptr<SelfProbe> self_probe_;
+
+  io::HttpClient metadata_client_;
+  io::HttpClient api_client_;
+  std::vector<std::unique_ptr<ServiceLookup>> service_lookups_;
+  std::unique_ptr<interrupt::Controller> interruption_;
+
+  std::unique_ptr<io::HttpServer> http_server_;
+  Histogram loop_lag_;
+  Instant lag_due_{};
+  io::Timer lag_timer_;
+  io::Timer leaving_timer_;
+  io::Signal terminate_;
+  io::Signal interrupted_;
+};
+
+}  // namespace lastlight

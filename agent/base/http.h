@@ -1,0 +1,40 @@
+// HTTP as values. Cores return an HttpRequest and are handed an HttpReply; agent/io/http_client carries them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/base/time.h"
+
+namespace lastlight {
+
+struct HttpHeader {
+  std::string name;
+  std::string value;
+};
+
+struct HttpRequest {
+  std::string method = "GET";
+  std::string url = {};  // absolute: scheme, host, path and query
+  std::vector<HttpHeader> headers = {};
+  std::string body = {};
+  Duration timeout =
+      std::chrono::seconds(5);  // of the whole exchange; a streamed reply counts as alive while bytes come
+  Duration connect_timeout = std::chrono::seconds(2);
+  std::uint64_t max_body = 1U << 20;  // bytes; a longer reply is an error, never a truncated success
+};
+
+struct HttpReply {
+  int status = 0;  // 0: no reply was received, `error` says why
+  std::vector<HttpHeader> headers = {};
+  std::string body = {};
+  std::string error = {};
+
+  bool ok() const { return status >= 200 && status < 300; }
+  // The first header of that name, ASCII case ignored (RFC 9110 s5.1); empty if absent.
+  std::string_view header(std::string_view name) const;
+};
+
+}  // namespace lastlight

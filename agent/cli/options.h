@@ -1,0 +1,32 @@
+// The command line as a value. It only parses: the commands are run by main.
+#pragma once
+
+#include <expected>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/config_file.h"
+
+namespace lastlight::cli {
+
+struct Command {
+  enum class Name { Run, Check, Version, Status };
+  enum class Probe { Ready, Alive };
+  Name name = Name::Run;
+  std::string config = "/etc/lastlight/lastlight.yaml";
+  std::vector<ConfigOverride> overrides;  // of the command line alone
+  bool comments = false;                  // check: explain each key
+  Probe probe = Probe::Ready;             // status
+  std::string url = "http://127.0.0.1:9253";
+};
+
+// Nothing to run: print `text` and leave with `exit_code` (0 for --help).
+struct Usage {
+  int exit_code = 0;
+  std::string text;
+};
+
+std::expected<Command, Usage> parse_command(int argc, const char* const* argv);
+
+}  // namespace lastlight::cli

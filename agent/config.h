@@ -1,0 +1,129 @@
+// The configuration: one plain struct, every default once. Cores may include this header (it is values only); the YAML
+// reader and its errors are in config_file.h, the keys with their bounds in config_keys.cpp. Keys are the field names
+// with dashes, nested as the structs are. `lastlight check` prints all of it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/base/address.h"
+#include "agent/base/bytes.h"
+#include "agent/base/time.h"
+
+namespace lastlight {
+
+using namespace std::chrono_literals;
+
+// An address as the operator writes it: IP[:PORT], service:NAME[:PORT] (a Service's ClusterIPs) or node[:PORT] (the
+// node's own address, NODE_IP by the downward API). app resolves the last two at start.
+struct AddressSpec {
+  enum class Kind { Literal, Service, Node };
+  Kind kind = Kind::Literal;
+  IpAddress address;    // Literal
+  std::string service;  // Service
+  std::uint16_t port = 53;
+
+  static std::optional<AddressSpec> parse(std::string_view text, std::uint16_t default_port = 53);
+  std::string to_string() const;
+  bool operator==(const AddressSpec&) const = default;
+};
+
+enum class Protocol { Udp, Tcp };  // Udp: retried over TCP when the answer is truncated (RFC 7766 s5)
+
+struct ZoneConfig {
+  std::string name = ".";              // matched by longest suffix
+  std::vector<AddressSpec> upstreams;  // asked in order of health; empty with from_resolv_conf
+  bool from_resolv_conf = false;       // `upstreams: resolv.conf`: the node's file, followed as it changes
+  Protocol protocol = Protocol::Udp;
+  Duration min_ttl = 0s;
+  Duration max_ttl = 3600s;
+  Duration max_negative_ttl = 30s;  // NXDOMAIN and NODATA (RFC 2308 s5)
+  bool relay_updates = false;       // forward UPDATE (RFC 2136) and NOTIFY (RFC 1996) instead of REFUSED
+  bool cache = true;
+  bool operator==(const ZoneConfig&) const = default;
+};
+
+struct DnsConfig {
+  // The address to take over: pods ask the kube-dns ClusterIP.
+  std::vector<AddressSpec> listen = {
+      {.kind = AddressSpec::Kind::Service, .address = {}, .service = "kube-dns", .port = 53}};
+  Bytes receive_buffer = mib(8);  // per UDP socket; read back, since the kernel may grant less
+  Bytes cache_size = mib(32);
+  Duration query_timeout = 5s;       // a question's whole life upstream; then SERVFAIL with an extended error
+  Duration attempt_timeout = 2s;     // one upstream's turn
+  Duration failure_ttl = 1s;         // RFC 9520 s3.2: failures are cached at least 1 s
+  std::uint32_t max_flights = 4096;  // distinct questions in flight
+  std::uint32_t max_waiters = 256;   // clients per question in flight
+  std::uint16_t udp_payload = 1232;  // EDNS size we advertise and the most we send over UDP (RFC 9715)
+  Duration tcp_idle_timeout = 10s;
+  std::uint32_t tcp_max_connections = 1024;
+  std::uint32_t tcp_max_per_client = 64;
+  std::string resolv_conf = "/etc/resolv.conf";
+  std::string cluster_domain = "cluster.local";
+  // Filled by default_zones() when the file names none.
+  std::vector<ZoneConfig> zones;
+  bool operator==(const DnsConfig&) const = default;
+};
+
+// cluster domain (TCP to service:lastlight-upstream, negative 5 s), in-addr.arpa, ip6.arpa, and "." by resolv.conf.
+std::vector<ZoneConfig> default_zones(const std::string& cluster_domain);
+
+struct InterruptionConfig {
+  enum class Source { None, Aws };
+  Source source = Source::Aws;
+  std::string metadata_url = "http://169.254.169.254";
+  Duration poll = 1s;
+  Duration request_timeout = 1s;
+  Duration backoff_min = 200ms;
+  Duration backoff_max = 2s;
+  Duration token_ttl = 6h;  // asked of IMDSv2; renewed at half of what was granted
+  bool operator==(const InterruptionConfig&) const = default;
+};
+
+struct DrainConfig {
+  Duration margin = 3s;        // every grace ends this long before the node's end
+  double patience = 1.0 / 6;   // of the window: how long a refused pod keeps its budget at least
+  Duration retry_min = 250ms;  // back-off of a refused or failed eviction
+  Duration retry_max = 5s;
+  std::uint32_t max_in_flight = 8;  // API requests at once, each a TLS connection of some 150 KiB
+  bool operator==(const DrainConfig&) const = default;
+};
+
+struct KubernetesConfig {
+  std::string api_server;  // empty: KUBERNETES_SERVICE_HOST and _PORT; http:// only for local runs
+  std::string token_file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+  std::string ca_file = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
+  std::string namespace_name = "kube-system";  // key `namespace`; env POD_NAMESPACE
+  bool operator==(const KubernetesConfig&) const = default;
+};
+
+struct HttpConfig {
+  std::string listen = "0.0.0.0:9253";  // /metrics /healthz /readyz; an IP:PORT, empty: off
+  bool operator==(const HttpConfig&) const = default;
+};
+
+struct LogConfig {
+  enum class Level { Debug, Info, Warn, Error };
+  enum class Format { Text, Json };
+  Level level = Level::Info;
+  Format format = Format::Text;
+  bool operator==(const LogConfig&) const = default;
+};
+
+struct Config {
+  std::string node_name;             // env NODE_NAME, --node-name; required unless interruption.source is none
+  std::optional<IpAddress> node_ip;  // env NODE_IP, --node-ip; what `node` means in an address
+  Duration shutdown_grace = 5s;      // SIGTERM to exit, at most
+  LogConfig log;
+  HttpConfig http;
+  DnsConfig dns;
+  InterruptionConfig interruption;
+  DrainConfig drain;
+  KubernetesConfig kubernetes;
+  bool operator==(const Config&) const = default;
+};
+
+}  // namespace lastlight

@@ -1,0 +1,329 @@
+#include "agent/config_keys.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <utility>
+
+#include "agent/config_values.h"
+
+namespace lastlight {
+namespace {
+
+Key scalar(std::string name, std::string expected, std::string purpose) {
+  Key key;
+  key.name = std::move(name);
+  key.expected = std::move(expected);
+  key.purpose = std::move(purpose);
+  return key;
+}
+
+Key duration(std::string name, Duration& value, Duration min, Duration max, std::string purpose) {
+  Key key = scalar(std::move(name),
+                   "a duration from " + print_duration(min) + " to " + print_duration(max) + ", such as 250ms or 5s",
+                   std::move(purpose));
+  key.read = [&value, min, max](std::string_view text) {
+    const auto parsed = parse_duration(text);
+    if (!parsed || *parsed < min || *parsed > max) return false;
+    value = *parsed;
+    return true;
+  };
+  key.print = [&value] { return std::vector{print_duration(value)}; };
+  return key;
+}
+
+Key size(std::string name, Bytes& value, Bytes min, Bytes max, std::string purpose) {
+  Key key =
+      scalar(std::move(name), "a size from " + print_size(min) + " to " + print_size(max) + ", such as 512KiB or 32MiB",
+             std::move(purpose));
+  key.read = [&value, min, max](std::string_view text) {
+    const auto parsed = parse_size(text);
+    if (!parsed || *parsed < min || *parsed > max) return false;
+    value = *parsed;
+    return true;
+  };
+  key.print = [&value] { return std::vector{print_size(value)}; };
+  return key;
+}
+
+template <class Number>
+Key number(std::string name, Number& value, Number min, Number max, std::string purpose) {
+  Key key = scalar(std::move(name), "a whole number from " + std::to_string(min) + " to " + std::to_string(max),
+                   std::move(purpose));
+  key.read = [&value, min, max](std::string_view text) {
+    const auto parsed = parse_number(text);
+    if (!parsed || *parsed < min || *parsed > max) return false;
+    value = static_cast<Number>(*parsed);
+    return true;
+  };
+  key.print = [&value] { return std::vector{std::to_string(value)}; };
+  return key;
+}
+
+Key fraction(std::string name, double& value, std::string purpose) {
+  Key key = scalar(std::move(name), "a number from 0 to 1", std::move(purpose));
+  key.read = [&value](std::string_view text) {
+    const auto parsed = parse_fraction(text);
+    if (!parsed || !(*parsed >= 0 && *parsed <= 1)) return false;
+    value = *parsed;
+    return true;
+  };
+  key.print = [&value] { return std::vector{print_fraction(value)}; };
+  return key;
+}
+
+Key flag(std::string name, bool& value, std::string purpose) {
+  Key key = scalar(std::move(name), "true or false", std::move(purpose));
+  key.read = [&value](std::string_view text) {
+    if (text != "true" && text != "false") return false;
+    value = text == "true";
+    return true;
+  };
+  key.print = [&value] { return std::vector<std::string>{value ? "true" : "false"}; };
+  return key;
+}
+
+template <class Enum>
+Key choice(std::string name, Enum& value, std::vector<std::pair<std::string, Enum>> words, std::string purpose) {
+  std::string expected;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    expected += (i == 0 ? "" : i + 1 == words.size() ? " or " : ", ") + words[i].first;
+  }
+  Key key = scalar(std::move(name), expected, std::move(purpose));
+  key.read = [&value, words](std::string_view text) {
+    const auto found = std::find_if(words.begin(), words.end(), [&](const auto& word) { return word.first == text; });
+    if (found == words.end()) return false;
+    value = found->second;
+    return true;
+  };
+  key.print = [&value, words] {
+    const auto found = std::find_if(words.begin(), words.end(), [&](const auto& word) { return word.second == value; });
+    return std::vector{found->first};
+  };
+  return key;
+}
+
+Key text(std::string name, std::string& value, std::string expected, bool (*check)(std::string_view),
+         std::string purpose) {
+  Key key = scalar(std::move(name), std::move(expected), std::move(purpose));
+  key.read = [&value, check](std::string_view given) {
+    if (!check(given)) return false;
+    value = given;
+    return true;
+  };
+  key.print = [&value] { return std::vector{value}; };
+  return key;
+}
+
+Key domain(std::string name, std::string& value, std::string purpose) {
+  Key key = scalar(std::move(name), "a domain name", std::move(purpose));
+  key.read = [&value](std::string_view given) {
+    auto normal = normal_domain(given);
+    if (normal) value = std::move(*normal);
+    return normal.has_value();
+  };
+  key.print = [&value] { return std::vector{value}; };
+  return key;
+}
+
+Key optional_address(std::string name, std::optional<IpAddress>& value, std::string purpose) {
+  Key key = scalar(std::move(name), "an IP address, or empty", std::move(purpose));
+  key.read = [&value](std::string_view given) {
+    const auto parsed = IpAddress::parse(given);
+    if (!given.empty() && (!parsed || parsed->is_unspecified())) return false;
+    value = parsed;
+    return true;
+  };
+  key.print = [&value] { return std::vector{value ? value->to_string() : std::string()}; };
+  return key;
+}
+
+constexpr const char* kAddress = "IP[:PORT], service:NAME[:PORT] or node[:PORT]";
+
+Key addresses(std::string name, std::vector<AddressSpec>& value, std::string expected, std::string purpose) {
+  Key key = scalar(std::move(name), std::move(expected), std::move(purpose));
+  key.shape = Key::Shape::List;
+  key.read = [&value](std::string_view given) {
+    auto parsed = AddressSpec::parse(given);
+    if (parsed) value.push_back(std::move(*parsed));
+    return parsed.has_value();
+  };
+  key.print = [&value] {
+    std::vector<std::string> out;
+    std::transform(value.begin(), value.end(), std::back_inserter(out),
+                   [](const auto& spec) { return spec.to_string(); });
+    return out;
+  };
+  key.set_word = [&value](bool) { value.clear(); };
+  key.has_word = [] { return false; };
+  return key;
+}
+
+Key section(std::string name, std::vector<Key> keys, std::string purpose) {
+  Key key = scalar(std::move(name), "a mapping", std::move(purpose));
+  key.shape = Key::Shape::Section;
+  key.keys = std::move(keys);
+  return key;
+}
+
+// Control characters could not be printed back.
+bool is_path(std::string_view given) {
+  return given.starts_with('/') && std::all_of(given.begin(), given.end(), [](char c) {
+           return static_cast<unsigned char>(c) >= ' ' && c != 0x7f;
+         });
+}
+bool is_path_or_empty(std::string_view given) {
+  return given.empty() || is_path(given);
+}
+bool is_origin_or_empty(std::string_view given) {
+  return given.empty() || is_origin(given);
+}
+bool is_object_name_or_empty(std::string_view given) {
+  return given.empty() || is_object_name(given);
+}
+bool is_endpoint_or_empty(std::string_view given) {
+  return given.empty() || Endpoint::parse(given, 9253).has_value();
+}
+
+std::vector<Key> keys_of(ZoneConfig& zone) {
+  Key name = domain("name", zone.name, "Names in this domain, by longest suffix; \".\" is every other name.");
+  name.required = true;
+  Key upstreams = addresses("upstreams", zone.upstreams, std::string("a list of ") + kAddress + ", or resolv.conf",
+                            "Asked in order of health; resolv.conf follows the node's own resolvers.");
+  upstreams.required = true;
+  upstreams.word = "resolv.conf";
+  upstreams.set_word = [&zone](bool used) {
+    zone.upstreams.clear();
+    zone.from_resolv_conf = used;
+  };
+  upstreams.has_word = [&zone] { return zone.from_resolv_conf; };
+  return {std::move(name),
+          std::move(upstreams),
+          choice<Protocol>("protocol", zone.protocol, {{"udp", Protocol::Udp}, {"tcp", Protocol::Tcp}},
+                           "udp asks again over TCP when the answer is truncated."),
+          duration("min-ttl", zone.min_ttl, 0s, 1h, "Shorter TTLs of positive answers are raised to this."),
+          duration("max-ttl", zone.max_ttl, 0s, 168h, "Longer TTLs of positive answers are cut to this."),
+          duration("max-negative-ttl", zone.max_negative_ttl, 0s, 3h, "The same for NXDOMAIN and NODATA (RFC 2308)."),
+          flag("relay-updates", zone.relay_updates, "Forward UPDATE and NOTIFY instead of refusing them."),
+          flag("cache", zone.cache, "Keep this zone's answers.")};
+}
+
+Key zones(std::vector<ZoneConfig>& value) {
+  Key key =
+      scalar("zones", "a list of mappings with name and upstreams",
+             "Which upstreams answer for which names. Without it: the cluster domain and the reverse zones over TCP to "
+             "service:lastlight-upstream, everything else to resolv.conf.");
+  key.shape = Key::Shape::Items;
+  key.clear = [&value] { value.clear(); };
+  key.append = [&value] { return keys_of(value.emplace_back()); };
+  key.items = [&value] {
+    std::vector<std::vector<Key>> out;
+    for (ZoneConfig& zone : value)
+      out.push_back(keys_of(zone));
+    return out;
+  };
+  return key;
+}
+
+std::vector<Key> keys_of(DnsConfig& dns) {
+  return {
+      addresses("listen", dns.listen, std::string("a list of ") + kAddress,
+                "The addresses to answer on, over UDP and TCP."),
+      size("receive-buffer", dns.receive_buffer, kib(64), mib(1024), "Of each UDP socket; the kernel may grant less."),
+      size("cache-size", dns.cache_size, kib(64), mib(16384), "Memory for answers."),
+      duration("query-timeout", dns.query_timeout, 10ms, 1min, "A question's whole life upstream; then SERVFAIL."),
+      duration("attempt-timeout", dns.attempt_timeout, 10ms, 1min, "One upstream's turn."),
+      duration("failure-ttl", dns.failure_ttl, 1s, 5min, "How long a failure is remembered (RFC 9520 s3.2)."),
+      number<std::uint32_t>("max-flights", dns.max_flights, 1, 65536, "Distinct questions in flight."),
+      number<std::uint32_t>("max-waiters", dns.max_waiters, 1, 65536, "Clients that wait for one question."),
+      number<std::uint16_t>("udp-payload", dns.udp_payload, 512, 4096,
+                            "EDNS size advertised, and the most sent over UDP."),
+      duration("tcp-idle-timeout", dns.tcp_idle_timeout, 10ms, 10min, "Then an idle client connection is closed."),
+      number<std::uint32_t>("tcp-max-connections", dns.tcp_max_connections, 1, 65536, "Client connections in all."),
+      number<std::uint32_t>("tcp-max-per-client", dns.tcp_max_per_client, 1, 65536,
+                            "Connections of one client address."),
+      text("resolv-conf", dns.resolv_conf, "an absolute path", is_path, "The node's file; its changes are followed."),
+      domain("cluster-domain", dns.cluster_domain, "Names that only the cluster's DNS can answer."),
+      zones(dns.zones)};
+}
+
+std::vector<Key> keys_of(InterruptionConfig& interruption) {
+  using Source = InterruptionConfig::Source;
+  return {
+      choice<Source>("source", interruption.source, {{"none", Source::None}, {"aws", Source::Aws}},
+                     "Whose notices are watched; none: DNS only."),
+      text("metadata-url", interruption.metadata_url, "http://HOST[:PORT]", is_origin,
+           "The instance metadata service."),
+      duration("poll", interruption.poll, 10ms, 1min, "How often the source is asked."),
+      duration("request-timeout", interruption.request_timeout, 10ms, 1min, "Of one request to the source."),
+      duration("backoff-min", interruption.backoff_min, 10ms, 1min, "After the first failure; doubles, with jitter."),
+      duration("backoff-max", interruption.backoff_max, 10ms, 1min, "The longest wait after failures."),
+      duration("token-ttl", interruption.token_ttl, 1s, 6h, "Asked of IMDSv2; renewed at half of it.")};
+}
+
+std::vector<Key> keys_of(DrainConfig& drain) {
+  return {duration("margin", drain.margin, 0s, 1min, "Every grace ends this long before the node does."),
+          fraction("patience", drain.patience,
+                   "Of the window: how long a refused pod keeps its disruption budget at least."),
+          duration("retry-min", drain.retry_min, 10ms, 1min, "Before a refused or failed eviction is tried again."),
+          duration("retry-max", drain.retry_max, 10ms, 1min, "The longest such wait."),
+          number<std::uint32_t>("max-in-flight", drain.max_in_flight, 1, 256, "API requests at once.")};
+}
+
+std::vector<Key> keys_of(KubernetesConfig& kubernetes) {
+  return {text("api-server", kubernetes.api_server, "http://HOST[:PORT] or https://HOST[:PORT], or empty",
+               is_origin_or_empty, "Empty: KUBERNETES_SERVICE_HOST and _PORT. http:// is for local runs."),
+          text("token-file", kubernetes.token_file, "an absolute path", is_path, "Read again when it rotates."),
+          text("ca-file", kubernetes.ca_file, "an absolute path, or empty", is_path_or_empty,
+               "Whom to trust as the API server; empty: the system's authorities."),
+          text("namespace", kubernetes.namespace_name, "a namespace's name", is_label, "The agent's own.")};
+}
+
+std::vector<Key> keys_of(HttpConfig& http) {
+  return {text("listen", http.listen, "IP[:PORT], or empty", is_endpoint_or_empty,
+               "/metrics, /healthz and /readyz; empty: off.")};
+}
+
+std::vector<Key> keys_of(LogConfig& log) {
+  using Level = LogConfig::Level;
+  using Format = LogConfig::Format;
+  return {
+      choice<Level>("level", log.level,
+                    {{"debug", Level::Debug}, {"info", Level::Info}, {"warn", Level::Warn}, {"error", Level::Error}},
+                    "Events below it are not written."),
+      choice<Format>("format", log.format, {{"text", Format::Text}, {"json", Format::Json}}, "One line per event.")};
+}
+
+}  // namespace
+
+std::vector<Key> keys_of(Config& config) {
+  return {text("node-name", config.node_name, "a node's name", is_object_name_or_empty,
+               "The Node object of this machine; NODE_NAME by the downward API."),
+          optional_address("node-ip", config.node_ip, "What `node` means in an address; NODE_IP by the downward API."),
+          duration("shutdown-grace", config.shutdown_grace, 0s, 10min, "SIGTERM to exit, at most."),
+          section("log", keys_of(config.log), "What is written to the standard error."),
+          section("http", keys_of(config.http), "Metrics and probes."),
+          section("dns", keys_of(config.dns), "The node's DNS cache."),
+          section("interruption", keys_of(config.interruption), "How the end of the node is learned."),
+          section("drain", keys_of(config.drain), "How its pods leave."),
+          section("kubernetes", keys_of(config.kubernetes), "The API server.")};
+}
+
+std::vector<ZoneConfig> default_zones(const std::string& cluster_domain) {
+  ZoneConfig cluster;
+  cluster.upstreams = {
+      {.kind = AddressSpec::Kind::Service, .address = {}, .service = "lastlight-upstream", .port = 53}};
+  cluster.protocol = Protocol::Tcp;
+  cluster.max_negative_ttl = 5s;
+  std::vector<ZoneConfig> zones;
+  for (const std::string& name : {cluster_domain, std::string("in-addr.arpa"), std::string("ip6.arpa")}) {
+    zones.push_back(cluster);
+    zones.back().name = name;
+  }
+  ZoneConfig rest;
+  rest.from_resolv_conf = true;
+  zones.push_back(rest);
+  return zones;
+}
+
+}  // namespace lastlight

@@ -1,0 +1,1 @@
+lastlight_shell(lastlight_io_net SOURCES udp_socket.cpp tcp.cpp LINK lastlight_io)

@@ -1,0 +1,46 @@
+// The only door to libmicrohttpd: a small HTTP/1.1 server on the one event loop, for metrics, probes and local notices.
+// Never starts a thread, never blocks, never speaks TLS. GET, HEAD (a GET whose body is not sent) and POST; else 405.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "agent/base/address.h"
+#include "agent/base/http.h"
+#include "agent/io/loop.h"
+
+namespace lastlight::io {
+
+struct HttpServerOptions {
+  std::uint32_t max_connections = 64;                // further ones wait in the kernel's backlog until one closes
+  Duration idle_timeout = std::chrono::seconds(15);  // without a byte received or sent; whole seconds, at least one
+  std::uint64_t max_body = 64U << 10;                // a longer body gets 413; above 1 MiB the connection is cut
+};
+
+struct HttpServerCounters {
+  std::uint64_t connections = 0;  // accepted
+  std::uint64_t requests = 0;     // handed to the handler
+  std::uint64_t rejected = 0;     // 405, 413 and connections cut
+};
+
+class HttpServer {
+ public:
+  // The request's `url` is its target as sent: path and query, not decoded. A reply with status 0 is sent as 500.
+  using Handler = std::move_only_function<HttpReply(const HttpRequest&)>;
+
+  // Listens at once; port 0 takes a free one. Throws std::runtime_error if it cannot.
+  HttpServer(Loop& loop, const Endpoint& listen, Handler handler, HttpServerOptions options = {});
+  ~HttpServer();  // closes every connection; not from inside the handler
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  std::uint16_t port() const;
+  const HttpServerCounters& counters() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lastlight::io

@@ -1,0 +1,31 @@
+#include "agent/io/poll.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace lastlight::io {
+
+Poll::Poll(Loop& loop, int fd, std::move_only_function<void(Ready)> ready) : ready_(std::move(ready)), handle_(this) {
+  if (const int code = uv_poll_init(loop.raw(), handle_.get(), fd); code != 0) {
+    throw std::runtime_error(std::string("cannot poll a descriptor: ") + uv_strerror(code));
+  }
+  handle_.mark_initialised();
+}
+
+void Poll::watch(bool readable, bool writable) {
+  if (!readable && !writable) {
+    uv_poll_stop(handle_.get());
+    return;
+  }
+  uv_poll_start(handle_.get(), (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
+                [](uv_poll_t* h, int status, int events) noexcept {
+                  Poll* self = Handle<uv_poll_t, Poll>::owner(h);
+                  if (self == nullptr) return;
+                  static_cast<Loop*>(h->loop->data)->refresh();
+                  self->ready_({.readable = (events & UV_READABLE) != 0,
+                                .writable = (events & UV_WRITABLE) != 0,
+                                .error = status < 0 ? status : 0});
+                });
+}
+
+}  // namespace lastlight::io

@@ -1,0 +1,191 @@
+#include "agent/io/tcp.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+namespace lastlight::io {
+
+namespace {
+
+constexpr int kAcceptBurst = 32;
+constexpr Duration kRest = std::chrono::milliseconds(100);
+
+std::unexpected<std::string> failed(const char* what, const Endpoint& where) {
+  return std::unexpected(std::string("cannot ") + what + " TCP " + where.to_string() + ": " + std::strerror(errno));
+}
+
+void set(int fd, int level, int name) {
+  const int one = 1;
+  ::setsockopt(fd, level, name, &one, sizeof one);
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<TcpListener>, std::string> TcpListener::listen(Loop& loop, const Endpoint& where,
+                                                                             Accepted accepted) {
+  const bool v6 = where.address.is_v6();
+  FileDescriptor fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!fd) return failed("open a socket for", where);
+  set(fd.get(), SOL_SOCKET, SO_REUSEADDR);
+  set(fd.get(), IPPROTO_IP, IP_FREEBIND);
+  if (v6) set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
+  sockaddr_storage address{};
+  socklen_t length = where.to_sockaddr(address);
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) return failed("bind", where);
+  if (::listen(fd.get(), SOMAXCONN) != 0) return failed("listen on", where);
+  length = sizeof address;
+  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  const Endpoint local = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&address)).value_or(where);
+  return std::unique_ptr<TcpListener>(new TcpListener(loop, std::move(fd), local, std::move(accepted)));
+}
+
+TcpListener::TcpListener(Loop& loop, FileDescriptor fd, Endpoint local, Accepted accepted)
+    : fd_(std::move(fd)),
+      local_(local),
+      accepted_(std::move(accepted)),
+      poll_(loop, fd_.get(), [this](Poll::Ready) { accept_burst(); }),
+      rested_(loop, [this] {
+        if (!stopped_) poll_.watch(true, false);
+      }) {
+  poll_.watch(true, false);
+}
+
+void TcpListener::stop() {
+  stopped_ = true;
+  poll_.watch(false, false);
+  rested_.stop();
+}
+
+void TcpListener::accept_burst() {
+  for (int i = 0; i < kAcceptBurst && !stopped_; ++i) {
+    sockaddr_storage address{};
+    socklen_t length = sizeof address;
+    FileDescriptor fd(
+        ::accept4(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (fd) {
+      const auto peer = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&address));
+      if (peer) accepted_(std::move(fd), *peer);
+      continue;
+    }
+    if (errno == EAGAIN) return;
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      ++rests_;
+      poll_.watch(false, false);
+      rested_.start_in(kRest);
+      return;
+    }
+    // ECONNABORTED and the network errors of accept(2) belong to one peer: the next may be fine.
+  }
+}
+
+TcpConnection::TcpConnection(Loop& loop, FileDescriptor fd, Limits limits, Calls calls)
+    : fd_(std::move(fd)),
+      limits_(limits),
+      calls_(std::move(calls)),
+      poll_(loop, fd_.get(), [this](Poll::Ready event) { ready(event); }),
+      idle_(loop, [this] { close(doomed_.value_or(finishing_ ? Closed::Finished : Closed::Idle)); }) {
+  set(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
+  idle_.start_in(limits_.idle);
+  update();
+}
+
+void TcpConnection::update() {
+  if (doomed_) return;
+  poll_.watch(!peer_done_ && !paused_, queued() > 0);
+}
+
+void TcpConnection::pause_reading(bool paused) {
+  if (paused == paused_) return;
+  paused_ = paused;
+  update();
+}
+
+void TcpConnection::ready(Poll::Ready event) {
+  if (doomed_) return;
+  if (event.error != 0) {
+    close(Closed::Error);
+    return;
+  }
+  if (event.writable && !flush()) return;
+  if (event.readable && !peer_done_ && !paused_ && !read()) return;
+  update();
+}
+
+bool TcpConnection::read() {
+  std::array<std::uint8_t, 16384> buffer;
+  const ssize_t count = ::recv(fd_.get(), buffer.data(), buffer.size(), 0);
+  if (count < 0) return errno == EAGAIN || errno == EINTR || close(Closed::Error);
+  if (count == 0) {
+    peer_done_ = true;
+    calls_.half_closed();
+    return true;
+  }
+  idle_.start_in(limits_.idle);
+  if (!calls_.received({buffer.data(), static_cast<std::size_t>(count)})) return close(Closed::Refused);
+  return true;
+}
+
+void TcpConnection::write(ByteView bytes) {
+  if (doomed_) return;
+  if (queued() == 0) {
+    const ssize_t count = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return close_later(Closed::Error);
+    if (count > 0) {
+      idle_.start_in(limits_.idle);
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+    if (bytes.empty()) return;
+    queue_.clear();
+    written_ = 0;
+  }
+  if (queued() + bytes.size() > limits_.max_queued) return close_later(Closed::Slow);
+  queue_.insert(queue_.end(), bytes.begin(), bytes.end());
+  update();
+}
+
+bool TcpConnection::flush() {
+  while (queued() > 0) {
+    const ssize_t count = ::send(fd_.get(), queue_.data() + written_, queued(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && (errno == EAGAIN)) break;
+    if (count <= 0) return close(Closed::Error);
+    written_ += static_cast<std::size_t>(count);
+    idle_.start_in(limits_.idle);
+  }
+  if (written_ * 2 >=
+      queue_.size()) {  // what was written goes when it is most of the queue: each byte moves once at most
+    queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(written_));
+    written_ = 0;
+  }
+  if (finishing_ && queued() == 0) return close(Closed::Finished);
+  return true;
+}
+
+void TcpConnection::finish() {
+  if (doomed_ || finishing_) return;
+  finishing_ = true;
+  if (queued() == 0) close_later(Closed::Finished);
+}
+
+// The owner may be in the middle of its table: it is told from the loop.
+void TcpConnection::close_later(Closed why) {
+  doomed_ = why;
+  poll_.watch(false, false);
+  idle_.start_in(Duration::zero());
+}
+
+bool TcpConnection::close(Closed why) {
+  poll_.watch(false, false);
+  idle_.stop();
+  doomed_ = why;
+  auto closed = std::move(calls_.closed);  // outlives *this
+  if (closed) closed(why);
+  return false;
+}
+
+}  // namespace lastlight::io

@@ -1,0 +1,132 @@
+#include "agent/kube/requests.h"
+
+#include <limits>
+
+#include "agent/base/json.h"
+
+namespace lastlight::kube {
+namespace {
+
+constexpr auto kWatchSilence = std::chrono::seconds(90);  // bookmarks come about each minute: silence is a dead stream
+
+HttpRequest request(const Server& server, std::string method, const std::string& path) {
+  HttpRequest out;
+  out.method = std::move(method);
+  out.url = server.base_url + path;
+  out.headers.push_back({"Accept", "application/json"});
+  if (!server.token.empty()) out.headers.push_back({"Authorization", "Bearer " + server.token});
+  return out;
+}
+
+HttpRequest with_body(HttpRequest out, const Json& body, std::string type = "application/json") {
+  out.headers.push_back({"Content-Type", std::move(type)});
+  out.body = dump_json(body);
+  return out;
+}
+
+std::string pod_path(const PodRef& pod) {
+  return "/api/v1/namespaces/" + percent_encode(pod.namespace_name) + "/pods/" + percent_encode(pod.name);
+}
+
+std::string pods_of(std::string_view node) {
+  return "/api/v1/pods?fieldSelector=" + percent_encode("spec.nodeName=" + std::string(node));
+}
+
+HttpRequest as_watch(HttpRequest out) {
+  out.timeout = kWatchSilence;
+  out.max_body = std::numeric_limits<std::uint64_t>::max();  // a stream, never kept whole
+  return out;
+}
+
+Json delete_options(const PodRef& pod, std::int64_t grace_seconds) {
+  return Json{{"apiVersion", "v1"},
+              {"kind", "DeleteOptions"},
+              {"gracePeriodSeconds", grace_seconds},
+              {"preconditions", Json{{"uid", pod.uid}}}};
+}
+
+}  // namespace
+
+std::string percent_encode(std::string_view text) {
+  static constexpr std::string_view kHex = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '.' || c == '_' || c == '~';
+    if (plain) {
+      out += c;
+    } else {
+      const auto byte = static_cast<unsigned char>(c);
+      out += '%';
+      out += kHex[byte >> 4];
+      out += kHex[byte & 15];
+    }
+  }
+  return out;
+}
+
+HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation,
+                        std::string_view annotation_value) {
+  Json annotations = Json::object();
+  annotations[std::string(annotation)] = std::string(annotation_value);
+  const Json body = {{"metadata", Json{{"annotations", annotations}}}, {"spec", Json{{"unschedulable", true}}}};
+  return with_body(request(server, "PATCH", "/api/v1/nodes/" + percent_encode(node)), body,
+                   "application/merge-patch+json");
+}
+
+HttpRequest stream_pods(const Server& server, std::string_view node) {
+  return as_watch(request(server, "GET",
+                          pods_of(node) + "&watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
+                                          "&allowWatchBookmarks=true"));
+}
+
+HttpRequest watch_pods(const Server& server, std::string_view node, std::string_view resource_version) {
+  return as_watch(
+      request(server, "GET",
+              pods_of(node) + "&watch=1&allowWatchBookmarks=true&resourceVersion=" + percent_encode(resource_version)));
+}
+
+HttpRequest list_pods(const Server& server, std::string_view node, unsigned limit, std::string_view continue_token) {
+  std::string path = pods_of(node) + "&limit=" + std::to_string(limit);
+  if (!continue_token.empty()) path += "&continue=" + percent_encode(continue_token);
+  HttpRequest out = request(server, "GET", path);
+  out.max_body = 8U << 20;
+  return out;
+}
+
+HttpRequest evict_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds) {
+  const Json body = {{"apiVersion", "policy/v1"},
+                     {"kind", "Eviction"},
+                     {"metadata", Json{{"name", pod.name}, {"namespace", pod.namespace_name}}},
+                     {"deleteOptions", delete_options(pod, grace_seconds)}};
+  return with_body(request(server, "POST", pod_path(pod) + "/eviction"), body);
+}
+
+HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds) {
+  return with_body(request(server, "DELETE", pod_path(pod)), delete_options(pod, grace_seconds));
+}
+
+HttpRequest create_event(const Server& server, const NodeEvent& event) {
+  // A Node has no namespace; its Events live in `default`, and the kubelet's convention is its name as the UID.
+  Json body = {{"apiVersion", "v1"},
+               {"kind", "Event"},
+               {"metadata", Json{{"name", event.name}, {"namespace", "default"}}},
+               {"involvedObject", Json{{"kind", "Node"}, {"name", event.node}, {"uid", event.node}}},
+               {"type", event.type},
+               {"reason", event.reason},
+               {"message", event.message.substr(0, 1024)},  // the API's limit
+               {"source", Json{{"component", "lastlight"}, {"host", event.node}}},
+               {"count", 1}};
+  if (!event.time.empty()) {
+    body["firstTimestamp"] = event.time;
+    body["lastTimestamp"] = event.time;
+  }
+  return with_body(request(server, "POST", "/api/v1/namespaces/default/events"), body);
+}
+
+HttpRequest get_service(const Server& server, std::string_view namespace_name, std::string_view name) {
+  return request(server, "GET",
+                 "/api/v1/namespaces/" + percent_encode(namespace_name) + "/services/" + percent_encode(name));
+}
+
+}  // namespace lastlight::kube

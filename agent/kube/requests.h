@@ -1,0 +1,56 @@
+// Requests to the Kubernetes API, as values: paths, queries, bodies and content types. It never sends, keeps or retries
+// anything. Names are percent-encoded (RFC 3986 s2.1), so that no name can leave its path segment.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "agent/base/http.h"
+
+namespace lastlight::kube {
+
+// Where the API server is and who asks. The shell replaces `token` when the service account's token rotates.
+struct Server {
+  std::string base_url;  // "https://10.96.0.1:443", no trailing slash
+  std::string token;     // empty: no Authorization header
+};
+
+struct PodRef {
+  std::string namespace_name;
+  std::string name;
+  std::string uid;
+};
+
+// Merge PATCH (RFC 7386) of spec.unschedulable and one annotation. Never a list in it: a merge would erase other
+// people's taints.
+HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation,
+                        std::string_view annotation_value);
+
+// KEP-3157: the pods of one node as a stream, first those that exist (up to a bookmark), then every change.
+HttpRequest stream_pods(const Server& server, std::string_view node);
+// Every change after this resourceVersion.
+HttpRequest watch_pods(const Server& server, std::string_view node, std::string_view resource_version);
+// One page of the pods of a node; `continue_token` empty for the first.
+HttpRequest list_pods(const Server& server, std::string_view node, unsigned limit, std::string_view continue_token);
+
+// KEP-85: eviction honours PodDisruptionBudgets. Both carry the UID, so that a successor of the same name is safe.
+HttpRequest evict_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds);
+HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds);
+
+struct NodeEvent {
+  std::string node;
+  std::string name;  // of the Event object; the same name makes a repeated create harmless (409)
+  std::string type;  // Normal, Warning
+  std::string reason;
+  std::string message;
+  std::string time;  // RFC 3339, or empty when unknown
+};
+HttpRequest create_event(const Server& server, const NodeEvent& event);
+
+HttpRequest get_service(const Server& server, std::string_view namespace_name, std::string_view name);
+
+std::string percent_encode(std::string_view text);
+
+}  // namespace lastlight::kube

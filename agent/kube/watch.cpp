@@ -1,0 +1,90 @@
+#include "agent/kube/watch.h"
+
+#include <utility>
+
+namespace lastlight::kube {
+
+namespace {
+
+constexpr std::size_t kMaxPage = std::size_t{8} << 20;
+
+}  // namespace
+
+void LineCutter::feed(std::string_view bytes, const std::function<void(std::string_view)>& line) {
+  while (!bytes.empty()) {
+    const std::size_t newline = bytes.find('\n');
+    const std::string_view piece = bytes.substr(0, newline);
+    if (!skipping_ && partial_.size() + piece.size() > max_line_) {
+      skipping_ = true;
+      ++oversized_;
+      partial_ = {};
+    }
+    if (newline == std::string_view::npos) {
+      if (!skipping_) partial_ += piece;
+      return;
+    }
+    bytes.remove_prefix(newline + 1);
+    if (std::exchange(skipping_, false)) continue;
+    if (partial_.empty()) {
+      if (!piece.empty()) line(piece);
+      continue;
+    }
+    partial_ += piece;
+    const std::string whole = std::exchange(partial_, {});
+    line(whole);
+  }
+}
+
+void LineCutter::reset() {
+  partial_ = {};
+  skipping_ = false;
+}
+
+std::expected<WatchEvent, std::string> read_watch_event(std::string_view line) {
+  const auto json = parse_json(line);
+  if (!json) return std::unexpected(json.error());
+  const std::string type = string_at(*json, "type");
+  const Json* object = find(*json, "object");
+  if (!object) return std::unexpected("a watch event without an object");
+  WatchEvent event;
+  if (type == "ERROR") {
+    event.type = WatchEvent::Type::Error;
+    event.status = read_status(*object);
+    return event;
+  }
+  event.resource_version = string_at(*object, "metadata", "resourceVersion");
+  if (type == "BOOKMARK") {
+    event.initial_events_end = string_at(*object, "metadata", "annotations", "k8s.io/initial-events-end") == "true";
+    return event;
+  }
+  if (type == "ADDED") {
+    event.type = WatchEvent::Type::Added;
+  } else if (type == "MODIFIED") {
+    event.type = WatchEvent::Type::Modified;
+  } else if (type == "DELETED") {
+    event.type = WatchEvent::Type::Deleted;
+  } else {
+    return std::unexpected("an unknown watch event type");
+  }
+  event.pod = read_pod(*object);
+  if (!event.pod) return std::unexpected("a watch event whose object is no pod");
+  return event;
+}
+
+std::expected<PodPage, std::string> read_pod_page(std::string_view body) {
+  const auto json = parse_json(body, {.bytes = kMaxPage});
+  if (!json) return std::unexpected(json.error());
+  const Json* items = find(*json, "items");
+  if (!items || !(items->is_array() || items->is_null())) return std::unexpected("a pod list without items");
+  PodPage page;
+  page.continue_token = string_at(*json, "metadata", "continue");
+  page.resource_version = string_at(*json, "metadata", "resourceVersion");
+  if (items->is_array()) {
+    for (const Json& item : *items) {
+      if (auto pod = read_pod(item)) page.pods.push_back(std::move(*pod));
+    }
+  }
+  return page;
+}
+
+}  // namespace lastlight::kube

@@ -1,0 +1,67 @@
+#include "agent/telling.h"
+
+namespace lastlight {
+
+std::string_view event_name(interrupt::Fact::Kind kind) {
+  using Kind = interrupt::Fact::Kind;
+  switch (kind) {
+    case Kind::Started:
+      return "drain.started";
+    case Kind::Cordoned:
+      return "drain.cordoned";
+    case Kind::CordonFailed:
+      return "drain.cordon_failed";
+    case Kind::Listed:
+      return "drain.pods_listed";
+    case Kind::Evicted:
+      return "drain.pod_evicted";
+    case Kind::Refused:
+      return "drain.pod_refused";
+    case Kind::Deleted:
+      return "drain.pod_deleted";
+    case Kind::Gone:
+      return "drain.pod_gone";
+    case Kind::Forbidden:
+      return "drain.forbidden";
+    case Kind::WatchFailed:
+      return "drain.watch_failed";
+    case Kind::AllTold:
+      return "drain.all_told";
+    case Kind::Drained:
+      return "drain.drained";
+    case Kind::Withdrawn:
+      return "drain.withdrawn";
+  }
+  return "drain.unknown";
+}
+
+std::string_view advice(interrupt::Diagnosis diagnosis) {
+  switch (diagnosis) {
+    case interrupt::Diagnosis::None:
+      return "the metadata service answers";
+    case interrupt::Diagnosis::HopLimit:
+      return "the token request gets no reply while the item answers 401: the instance's HttpPutResponseHopLimit is "
+             "too small for "
+             "this pod; run with hostNetwork, or raise the limit (aws ec2 modify-instance-metadata-options "
+             "--http-put-response-hop-limit 2)";
+    case interrupt::Diagnosis::Disabled:
+      return "the metadata service answers 403: it is off for this instance, or this caller is not allowed; enable it, "
+             "or set "
+             "interruption.source: none";
+  }
+  return "unknown";
+}
+
+std::string_view action_name(interrupt::NoticeAction action) {
+  switch (action) {
+    case interrupt::NoticeAction::Terminate:
+      return "terminate";
+    case interrupt::NoticeAction::Stop:
+      return "stop";
+    case interrupt::NoticeAction::Hibernate:
+      return "hibernate";
+  }
+  return "unknown";
+}
+
+}  // namespace lastlight

@@ -1,0 +1,16 @@
+// The words for what the interruption half tells: stable event names for logs, and advice an operator can act on.
+#pragma once
+
+#include <string_view>
+
+#include "interrupt/drain.h"
+#include "interrupt/notice.h"
+#include "interrupt/sources/aws.h"
+
+namespace lastlight {
+
+std::string_view event_name(interrupt::Fact::Kind kind);
+std::string_view advice(interrupt::Diagnosis diagnosis);
+std::string_view action_name(interrupt::NoticeAction action);
+
+}  // namespace lastlight

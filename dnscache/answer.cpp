@@ -1,0 +1,155 @@
+#include "dnscache/answer.h"
+
+#include <algorithm>
+
+#include "dnscache/wire.h"
+
+namespace lastlight::dns {
+
+namespace {
+
+std::uint32_t whole_seconds(Duration d) {
+  const auto count = std::chrono::duration_cast<std::chrono::seconds>(d).count();
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(count, 0, 0x7FFFFFFF));
+}
+
+struct Counts {
+  std::uint16_t section[3] = {};
+};
+
+// One pass over the records of a reply.
+class Preparation {
+ public:
+  Preparation(ByteView reply, ByteView question, const TtlLimits& limits)
+      : reply_(reply),
+        limits_(limits),
+        reader_(reply),
+        type_(load16(question, question.size() - 4)),
+        class_(load16(question, question.size() - 2)) {}
+
+  bool read() {
+    reader_.name();
+    reader_.skip(4);
+    end_ = reader_.at();
+    for (std::size_t section = 0; section < 3; ++section) {
+      if (!read_section(section)) return false;
+    }
+    return !reader_.failed() && end_ <= 0xFFFF;
+  }
+
+  Prepared finish() {
+    Prepared out;
+    const std::uint16_t flags = load16(reply_, 2);
+    out.rcode = static_cast<std::uint16_t>((extended_rcode_ << 4) | (flags & kRcodeMask));
+    out.failure = out.rcode != kNoError && out.rcode != kNxDomain;
+    out.message.assign(reply_.begin(), reply_.begin() + static_cast<std::ptrdiff_t>(end_));
+    for (std::size_t i = 0; i < 3; ++i)
+      store16(out.message, 6 + 2 * i, kept_.section[i]);
+    const bool negative = out.rcode == kNxDomain || !has_final_answer_;
+    std::uint32_t least = 0x7FFFFFFF;
+    for (const std::size_t at : ttl_at_) {
+      const std::uint32_t ttl = clamp(load32(reply_, at), negative);
+      least = std::min(least, ttl);
+      store32(out.message, at, ttl);
+      out.ttl_at.push_back(static_cast<std::uint16_t>(at));
+    }
+    // RFC 2308 s5: a negative answer without SOA is not cached. A chain of CNAMEs that ends nowhere is one, too.
+    const bool keepable = !out.failure && !ttl_at_.empty() && (!negative || soa_minimum_);
+    out.ttl = keepable ? std::chrono::seconds(least) : Duration{0};
+    return out;
+  }
+
+ private:
+  bool read_section(std::size_t section) {
+    const std::uint16_t count = load16(reply_, 6 + section * 2);
+    for (std::uint16_t i = 0; i < count; ++i) {
+      Record record;
+      if (!reader_.record(record)) return false;
+      if (record.type == kTypeOpt) {
+        if (section != 2 || record.owner_size != 1 || seen_opt_) return false;
+        seen_opt_ = true;
+        extended_rcode_ = static_cast<std::uint16_t>(record.ttl >> 24);
+        continue;
+      }
+      // Records behind an OPT may point into each other: moving them would break names. They are only additional data,
+      // so they go (RFC 2181 s9).
+      if (seen_opt_) continue;
+      if (section < 2 && class_ != kClassAny && record.rr_class != class_) return false;
+      keep(section, record);
+    }
+    return true;
+  }
+
+  void keep(std::size_t section, const Record& record) {
+    ++kept_.section[section];
+    end_ = record.end();
+    ttl_at_.push_back(record.ttl_at);
+    if (section == 0 && (record.type == type_ || type_ == kTypeAny)) has_final_answer_ = true;
+    if (section == 1 && record.type == kTypeSoa) {
+      soa_minimum_ = effective_ttl(load32(reply_, record.end() - 4));
+    }
+  }
+
+  std::uint32_t clamp(std::uint32_t wire_ttl, bool negative) const {
+    std::uint32_t ttl = std::min(effective_ttl(wire_ttl), whole_seconds(limits_.max_ttl));
+    if (negative) {
+      ttl = std::min(ttl, whole_seconds(limits_.max_negative_ttl));
+      return soa_minimum_ ? std::min(ttl, *soa_minimum_) : ttl;
+    }
+    return ttl == 0 ? 0 : std::max(ttl, std::min(whole_seconds(limits_.min_ttl), whole_seconds(limits_.max_ttl)));
+  }
+
+  ByteView reply_;
+  const TtlLimits& limits_;
+  Reader reader_;
+  std::uint16_t type_;
+  std::uint16_t class_;
+  std::size_t end_ = 0;
+  Counts kept_;
+  std::vector<std::size_t> ttl_at_;  // grows by records read, never by a count of the header
+  bool seen_opt_ = false;
+  bool has_final_answer_ = false;
+  std::uint16_t extended_rcode_ = 0;
+  std::optional<std::uint32_t> soa_minimum_;
+};
+
+bool answers(ByteView reply, ByteView question) {
+  Reader reader(reply);
+  const std::uint16_t flags = load16(reply, 2);
+  if ((flags & kQr) == 0 || opcode_of(flags) != kOpQuery || load16(reply, 4) != 1) return false;
+  if (reply.size() - kHeaderSize < question.size()) return false;
+  // The question cannot be compressed: a pointer has nothing behind the header to point to.
+  const ByteView theirs = reply.subspan(kHeaderSize, question.size());
+  const std::size_t name = question.size() - 4;
+  return same_name(theirs.first(name), question.first(name)) && std::ranges::equal(theirs.last(4), question.last(4));
+}
+
+}  // namespace
+
+std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits) {
+  if (reply.size() < kHeaderSize || reply.size() > 0xFFFF) return std::unexpected(Defect::Malformed);
+  const std::uint16_t flags = load16(reply, 2);
+  const std::uint16_t rcode = flags & kRcodeMask;
+  // Some servers answer FORMERR or NOTIMP without the question (RFC 6891 s7, 8906 s7): a header alone says enough.
+  const bool bare = reply.size() == kHeaderSize && load16(reply, 4) == 0 && (flags & kQr) != 0 && rcode != kNoError &&
+                    rcode != kNxDomain && opcode_of(flags) == kOpQuery;
+  if (bare) return make_failure(question, rcode);
+  if (!answers(reply, question)) return std::unexpected(Defect::OtherQuestion);
+  if (flags & kTc) return std::unexpected(Defect::Truncated);
+  Preparation preparation(reply, question, limits);
+  if (!preparation.read()) return std::unexpected(Defect::Malformed);
+  return preparation.finish();
+}
+
+Prepared make_failure(ByteView question, std::uint16_t rcode) {
+  Prepared out;
+  out.message.resize(kHeaderSize + question.size());
+  store16(out.message, 2, static_cast<std::uint16_t>(kQr | (rcode & kRcodeMask)));
+  store16(out.message, 4, 1);
+  std::ranges::copy(question, out.message.begin() + kHeaderSize);
+  out.rcode = rcode;
+  out.failure = true;
+  return out;
+}
+
+}  // namespace lastlight::dns

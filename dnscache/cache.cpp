@@ -1,0 +1,222 @@
+#include "dnscache/cache.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "dnscache/hash.h"
+
+namespace lastlight::dns {
+
+namespace {
+
+constexpr std::uint64_t kSmallShare = 10;   // of the budget, 1/n
+constexpr std::uint64_t kLargestShare = 8;  // an entry's, 1/n
+constexpr std::uint8_t kMaxUses = 3;
+constexpr std::size_t kFirstBuckets = 1024;
+
+// What malloc takes for a block: its header, rounded to 16.
+constexpr std::uint64_t allocated(std::uint64_t octets) {
+  return (octets + 8 + 15) / 16 * 16;
+}
+
+}  // namespace
+
+const std::uint8_t* Cache::Entry::octets() const {
+  return reinterpret_cast<const std::uint8_t*>(block.get() + ttl_count);
+}
+
+Answer Cache::Entry::answer() const {
+  return {ByteView(octets() + key_size, message_size), std::span(block.get(), ttl_count), failure};
+}
+
+Cache::Cache(Bytes budget, std::uint64_t hash_seed)
+    : budget_(budget.count),
+      seed_(hash_seed),
+      buckets_(kFirstBuckets, kNone),
+      ghosts_(std::bit_ceil(std::clamp<std::uint64_t>(budget.count / 1024, 64, 1U << 16)), 0) {}
+
+std::optional<Cache::Hit> Cache::find(ByteView key, Instant now) {
+  const Index index = locate(key, hash_octets(key, seed_));
+  if (index == kNone) {
+    ++counters_.misses;
+    return std::nullopt;
+  }
+  Entry& entry = entries_[index];
+  if (now >= entry.expires) {
+    ++counters_.expired;
+    erase(index);
+    return std::nullopt;
+  }
+  ++counters_.hits;
+  entry.uses = static_cast<std::uint8_t>(std::min<int>(entry.uses + 1, kMaxUses));
+  const auto age = std::chrono::duration_cast<std::chrono::seconds>(std::max(now - entry.stored, Duration{0}));
+  return Hit{entry.answer(), static_cast<std::uint32_t>(age.count())};
+}
+
+void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
+  if (ttl <= Duration{0}) return;
+  const std::uint64_t hash = hash_octets(key, seed_);
+  const Index present = locate(key, hash);
+  bool to_main = false;
+  if (present != kNone) {
+    const Entry& old = entries_[present];
+    if (answer.failure && !old.failure && now < old.expires) return;
+    to_main = old.queue == Queue::Main;
+    ++counters_.replaced;
+    erase(present);
+  }
+  const std::size_t octets = key.size() + answer.message.size();
+  const std::size_t halves = answer.ttl_at.size() + (octets + 1) / 2;
+  const std::uint64_t cost = sizeof(Entry) + sizeof(Index) * 2 + allocated(halves * 2);
+  if (cost > budget_ / kLargestShare) {
+    ++counters_.too_large;
+    return;
+  }
+  while (counters_.bytes + cost > budget_)
+    evict_one();
+  if (remembered(hash)) to_main = true;
+
+  const Index index = take_slot();
+  Entry& entry = entries_[index];
+  entry.block = std::make_unique_for_overwrite<std::uint16_t[]>(halves);
+  std::ranges::copy(answer.ttl_at, entry.block.get());
+  auto* bytes = reinterpret_cast<std::uint8_t*>(entry.block.get() + answer.ttl_at.size());
+  std::ranges::copy(key, bytes);
+  std::ranges::copy(answer.message, bytes + key.size());
+  entry.hash = hash;
+  entry.stored = now;
+  entry.expires = now + ttl;
+  entry.cost = static_cast<std::uint32_t>(cost);
+  entry.message_size = static_cast<std::uint32_t>(answer.message.size());
+  entry.ttl_count = static_cast<std::uint16_t>(answer.ttl_at.size());
+  entry.key_size = static_cast<std::uint16_t>(key.size());
+  entry.failure = answer.failure;
+  entry.uses = 0;
+  link(index);
+  push(index, to_main ? Queue::Main : Queue::Small);
+  ++counters_.inserted;
+}
+
+Cache::Index Cache::locate(ByteView key, std::uint64_t hash) const {
+  Index index = buckets_[hash & (buckets_.size() - 1)];
+  for (; index != kNone; index = entries_[index].chain) {
+    const Entry& entry = entries_[index];
+    if (entry.hash == hash && std::ranges::equal(entry.key(), key)) return index;
+  }
+  return kNone;
+}
+
+Cache::Index Cache::take_slot() {
+  if (free_.empty()) {
+    entries_.emplace_back();
+    return static_cast<Index>(entries_.size() - 1);
+  }
+  const Index index = free_.back();
+  free_.pop_back();
+  return index;
+}
+
+void Cache::link(Index index) {
+  if (counters_.entries >= buckets_.size()) grow_buckets();
+  Index& head = buckets_[entries_[index].hash & (buckets_.size() - 1)];
+  entries_[index].chain = head;
+  head = index;
+  ++counters_.entries;
+  counters_.bytes += entries_[index].cost;
+}
+
+void Cache::push(Index index, Queue queue) {
+  Fifo& into = fifo(queue);
+  Entry& entry = entries_[index];
+  entry.queue = queue;
+  entry.newer = kNone;
+  entry.older = into.newest;
+  (into.newest == kNone ? into.oldest : entries_[into.newest].newer) = index;
+  into.newest = index;
+  into.bytes += entry.cost;
+}
+
+void Cache::pull(Index index) {
+  const Entry& entry = entries_[index];
+  Fifo& from = fifo(entry.queue);
+  (entry.older == kNone ? from.oldest : entries_[entry.older].newer) = entry.newer;
+  (entry.newer == kNone ? from.newest : entries_[entry.newer].older) = entry.older;
+  from.bytes -= entry.cost;
+}
+
+void Cache::erase(Index index) {
+  Entry& entry = entries_[index];
+  Index* at = &buckets_[entry.hash & (buckets_.size() - 1)];
+  while (*at != index)
+    at = &entries_[*at].chain;
+  *at = entry.chain;
+  pull(index);
+  --counters_.entries;
+  counters_.bytes -= entry.cost;
+  entry.block.reset();
+  free_.push_back(index);
+}
+
+void Cache::evict_one() {
+  if (small_.oldest != kNone && (small_.bytes > budget_ / kSmallShare || main_.oldest == kNone)) {
+    evict_small();
+  } else {
+    evict_main();
+  }
+}
+
+// The oldest of the small queue: out if nobody asked for it again, otherwise on to the main queue.
+void Cache::evict_small() {
+  const Index index = small_.oldest;
+  if (entries_[index].uses > 0) {
+    pull(index);
+    entries_[index].uses = 0;
+    push(index, Queue::Main);
+    return;
+  }
+  remember(entries_[index].hash);
+  ++counters_.evicted;
+  erase(index);
+}
+
+// The oldest of the main queue that was not used since it was last here. Each pass takes one from a count of at most
+// three, so that the whole queue is walked three times at the very most, and once per use in the long run.
+void Cache::evict_main() {
+  for (;;) {
+    const Index index = main_.oldest;
+    if (entries_[index].uses == 0) {
+      ++counters_.evicted;
+      erase(index);
+      return;
+    }
+    --entries_[index].uses;
+    pull(index);
+    push(index, Queue::Main);
+  }
+}
+
+void Cache::remember(std::uint64_t hash) {
+  ghosts_[(hash >> 16) & (ghosts_.size() - 1)] = static_cast<std::uint32_t>(hash >> 32) | 1U;
+}
+
+bool Cache::remembered(std::uint64_t hash) {
+  std::uint32_t& ghost = ghosts_[(hash >> 16) & (ghosts_.size() - 1)];
+  if (ghost != (static_cast<std::uint32_t>(hash >> 32) | 1U)) return false;
+  ghost = 0;
+  return true;
+}
+
+// Doubled when there is an entry per bucket: about a millisecond for 64 Ki entries, some ten times in a process's life.
+void Cache::grow_buckets() {
+  buckets_.assign(buckets_.size() * 2, kNone);
+  for (Fifo* queue : {&small_, &main_}) {
+    for (Index index = queue->oldest; index != kNone; index = entries_[index].newer) {
+      Index& head = buckets_[entries_[index].hash & (buckets_.size() - 1)];
+      entries_[index].chain = head;
+      head = index;
+    }
+  }
+}
+
+}  // namespace lastlight::dns

@@ -1,0 +1,98 @@
+// The packet cache: ready-made answers by key, within a budget of bytes, aged by the instants it is handed. Owns the
+// kept messages; never looks into them, never asks anything, never reads a clock.
+//
+// Eviction is S3-FIFO (Yang et al., SOSP 2023): new answers enter a small queue (a tenth of the budget), and only those
+// asked for again go to the main queue, so that a flood of names that are asked once passes through without pushing out
+// what the node lives on. A table of fingerprints remembers what was just pushed out of the small queue; such an answer
+// enters the main queue when it comes back. A hit allocates nothing and moves nothing: it counts up to three.
+//
+// Bounds: every entry is charged its key, message, offsets, bookkeeping and the allocator's share; what is over the
+// budget is evicted (counted). An answer over an eighth of the budget is not kept (counted).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "agent/base/bytes.h"
+#include "agent/base/time.h"
+#include "dnscache/answer.h"
+#include "dnscache/counters.h"
+
+namespace lastlight::dns {
+
+class Cache {
+ public:
+  Cache(Bytes budget, std::uint64_t hash_seed);
+
+  struct Hit {
+    Answer answer;          // valid until the next put
+    std::uint32_t age = 0;  // whole seconds since it was kept
+  };
+  std::optional<Hit> find(ByteView key, Instant now);
+
+  // Keeps the answer for `ttl` (nothing happens for 0). A failure never takes the place of an answer still fresh
+  // (RFC 8767 s5; a broken upstream must not take away what works).
+  void put(ByteView key, const Answer& answer, Duration ttl, Instant now);
+
+  const CacheCounters& counters() const { return counters_; }
+
+ private:
+  using Index = std::uint32_t;
+  static constexpr Index kNone = 0xFFFFFFFF;
+  enum class Queue : std::uint8_t { Small, Main };
+
+  struct Entry {
+    std::unique_ptr<std::uint16_t[]> block;  // TTL offsets, then key and message as octets
+    std::uint64_t hash = 0;
+    Instant stored{};
+    Instant expires{};
+    Index chain = kNone;  // next in the bucket
+    Index newer = kNone;  // in its queue
+    Index older = kNone;
+    std::uint32_t cost = 0;
+    std::uint32_t message_size = 0;
+    std::uint16_t ttl_count = 0;
+    std::uint16_t key_size = 0;
+    std::uint8_t uses = 0;  // at most 3
+    Queue queue = Queue::Small;
+    bool failure = false;
+
+    const std::uint8_t* octets() const;
+    ByteView key() const { return {octets(), key_size}; }
+    Answer answer() const;
+  };
+  struct Fifo {
+    Index newest = kNone;
+    Index oldest = kNone;
+    std::uint64_t bytes = 0;
+  };
+
+  Index locate(ByteView key, std::uint64_t hash) const;
+  Index take_slot();
+  void link(Index index);
+  void push(Index index, Queue queue);
+  void pull(Index index);
+  void erase(Index index);
+  void evict_one();
+  void evict_small();
+  void evict_main();
+  void remember(std::uint64_t hash);
+  bool remembered(std::uint64_t hash);
+  void grow_buckets();
+  Fifo& fifo(Queue queue) { return queue == Queue::Small ? small_ : main_; }
+
+  std::uint64_t budget_;
+  std::uint64_t seed_;
+  std::deque<Entry> entries_;  // grows without moving; slots are used again
+  std::vector<Index> free_;
+  std::vector<Index> buckets_;
+  std::vector<std::uint32_t> ghosts_;  // by hash; 0: none
+  Fifo small_;
+  Fifo main_;
+  CacheCounters counters_;
+};
+
+}  // namespace lastlight::dns

@@ -1,0 +1,81 @@
+// From a client's query to its answer: refuses what is not forwarded, answers from the cache, and otherwise keeps
+// exactly one upstream question (a flight) per cache key with the clients that wait for it. Every client that was told
+// "nothing now" gets exactly one Delivery later. Owns the cache, the zones and the flights; never a socket, a timer or
+// an upstream: the shell carries an Ask and ends its flight by one of on_reply, on_failure and abandon_all. RFC 1035
+// s7, 2308, 5452 s6 (one outstanding query per question), 6761 (localhost), 6891, 8482 (ANY), 8906, 8914 (EDE), 9520
+// (failures are cached), 9619 (one question).
+//
+// Bounds: config.max_flights questions in flight (beyond: SERVFAIL, EDE 0 Other, counted), config.max_waiters clients
+// per flight (beyond: the same), config.cache_size bytes of answers (beyond: evicted).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "agent/base/address.h"
+#include "agent/base/bytes.h"
+#include "agent/base/time.h"
+#include "agent/config.h"
+#include "dnscache/counters.h"
+
+namespace lastlight::dns {
+
+enum class Transport : std::uint8_t { Udp, Tcp };
+
+// Where an answer goes. The forwarder never looks into it but for the transport (how long an answer may be).
+struct Client {
+  Endpoint peer;
+  std::uint32_t listener = 0;
+  std::uint64_t connection = 0;
+  Transport transport = Transport::Udp;
+};
+
+using FlightId = std::uint64_t;
+
+// A question for the upstreams of a zone. The message's ID is 0: the transport draws it (RFC 5452 s4).
+struct Ask {
+  FlightId flight = 0;
+  std::uint32_t zone = 0;  // index into DnsConfig::zones
+  ByteView query;          // valid until the next call
+};
+
+enum class Failure : std::uint8_t { NoUpstream, Timeout, Network, Truncated, Invalid };
+
+struct Delivery {
+  Client to;
+  ByteBuffer message;
+};
+
+class Forwarder {
+ public:
+  // Zones are those of config.zones, by index. `hash_seed` is random, so that nobody can aim at one bucket.
+  Forwarder(const DnsConfig& config, std::uint64_t hash_seed);
+  ~Forwarder();
+  Forwarder(Forwarder&&) noexcept;
+  Forwarder& operator=(Forwarder&&) noexcept;
+
+  struct Outcome {
+    std::size_t size = 0;    // bytes written to out; 0: nothing now (asked, waiting, or dropped)
+    std::optional<Ask> ask;  // to be sent; its flight is open until it is ended
+  };
+  // `out` holds at least 65535 bytes for TCP, 4096 for UDP. A hit allocates nothing.
+  Outcome on_query(ByteView query, const Client& client, Instant now, MutableByteView out);
+  // The upstream's answer, as it came; its ID was checked by the transport. An answer that is malformed, truncated or
+  // to another question ends the flight as on_failure(Invalid or Truncated) does.
+  std::vector<Delivery> on_reply(FlightId flight, ByteView reply, Instant now);
+  std::vector<Delivery> on_failure(FlightId flight, Failure why, Instant now);
+  // At shutdown: SERVFAIL to every waiter; no flight is left.
+  std::vector<Delivery> abandon_all(Instant now);
+
+  std::size_t flights() const;
+  const ForwarderCounters& counters() const;
+  const CacheCounters& cache_counters() const;
+
+ private:
+  class State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lastlight::dns

@@ -1,0 +1,50 @@
+// Writes what a client is sent: a kept answer made its own (ID, case of the name, RD, AD, EDNS, size), or an error.
+// Owns nothing and allocates nothing. RFC 1035 s4.1.1, 2181 s9 (TC), 4035 s3.2.3 and 6840 s5.8 (AD), 6891 s6.1.1,
+// s6.2.5 (OPT and size), 8914 (EDE), 9715.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "agent/base/bytes.h"
+#include "dnscache/answer.h"
+#include "dnscache/query.h"
+
+namespace lastlight::dns {
+
+// RFC 8914 s4.
+enum class Ede : std::uint16_t {
+  Other = 0,
+  CachedError = 13,
+  NotReady = 14,
+  NotAuthoritative = 20,
+  NotSupported = 21,
+  NoReachableAuthority = 22,
+  NetworkError = 23,
+  InvalidData = 24
+};
+
+// The most octets a client takes: 65535 over TCP; over UDP 512 without EDNS, otherwise what it offers, at least 512 and
+// at most `udp_payload`.
+std::size_t size_limit(const Query& query, bool udp, std::uint16_t udp_payload);
+
+struct ResponseForm {
+  std::size_t limit = 512;
+  std::uint16_t payload = 1232;           // what our OPT advertises
+  std::uint32_t age = 0;                  // seconds to take from every TTL
+  std::optional<Ede> ede = std::nullopt;  // only written if the query had EDNS
+};
+
+struct Written {
+  std::size_t size = 0;
+  bool truncated = false;
+};
+
+// Too long for the limit: additional goes first, then authority; TC is set only if the answer section is cut, too, and
+// then as many whole records as fit are left (resolvers that never retry over TCP exist: musl before 1.2.4).
+Written write_answer(const Answer& answer, const Query& query, const ResponseForm& form, MutableByteView out);
+
+// A header, the question if it was readable, and an OPT if the query had one. `rcode` may be extended (BADVERS).
+std::size_t write_error(const Query& query, std::uint16_t rcode, const ResponseForm& form, MutableByteView out);
+
+}  // namespace lastlight::dns

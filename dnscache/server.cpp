@@ -1,0 +1,245 @@
+#include "dnscache/server.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace lastlight::dns {
+
+namespace {
+
+constexpr int kBatchesPerWake = 4;  // then timers and other sockets have their turn
+constexpr std::uint32_t kMaxUnanswered = 100;
+constexpr std::size_t kMaxQueued = 256 * 1024;
+constexpr std::size_t kPrefix = 2;
+constexpr std::size_t kMaxMessage = 65535;
+constexpr int kPortTries = 16;
+
+}  // namespace
+
+struct Server::Listener {
+  std::uint32_t index;
+  io::UdpSocket udp;
+  std::unique_ptr<io::TcpListener> tcp;
+  std::unique_ptr<io::Poll> poll;  // goes before the socket it watches
+};
+
+struct Server::Connection {
+  std::uint64_t id;
+  std::uint32_t listener;
+  Endpoint peer;
+  TcpFraming framing;
+  std::move_only_function<void(ByteView)> message;
+  std::uint32_t unanswered = 0;
+  bool half_closed = false;
+  std::unique_ptr<io::TcpConnection> tcp;
+};
+
+Server::Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask)
+    : loop_(loop),
+      config_(config),
+      answer_(std::move(answer)),
+      ask_(std::move(ask)),
+      tcp_answer_(kPrefix + kMaxMessage) {}
+
+Server::~Server() = default;
+
+std::expected<Endpoint, std::string> Server::listen(const Endpoint& where) {
+  const auto index = static_cast<std::uint32_t>(listeners_.size());
+  // With port 0 the kernel chooses the UDP port; the same TCP port may be taken, so another is drawn.
+  for (int attempt = 1;; ++attempt) {
+    auto udp = io::UdpSocket::bind(where, config_.receive_buffer);
+    if (!udp) return std::unexpected(udp.error());
+    const Endpoint local = udp->local();
+    auto tcp = io::TcpListener::listen(loop_, local, [this, index](io::FileDescriptor fd, const Endpoint& peer) {
+      accept(index, std::move(fd), peer);
+    });
+    if (!tcp) {
+      if (where.port == 0 && attempt < kPortTries) continue;
+      return std::unexpected(tcp.error());
+    }
+    auto listener = std::make_unique<Listener>(Listener{index, std::move(*udp), std::move(*tcp), nullptr});
+    listener->poll = std::make_unique<io::Poll>(loop_, listener->udp.fd(),
+                                                [this, l = listener.get()](io::Poll::Ready) { read_datagrams(*l); });
+    listener->poll->watch(true, false);
+    listeners_.push_back(std::move(listener));
+    return local;
+  }
+}
+
+void Server::read_datagrams(Listener& listener) {
+  for (int batch = 0; batch < kBatchesPerWake && reading_; ++batch) {
+    if (!read_batch(listener)) return;
+  }
+}
+
+// False when the socket is empty.
+bool Server::read_batch(Listener& listener) {
+  const auto count = receiver_.receive(listener.udp.fd());
+  if (!count) {
+    ++counters_.udp_receive_errors;  // an ICMP error on the socket, for example: reading it has cleared it
+    return false;
+  }
+  if (*count == 0) return false;
+  const Instant now = loop_.refresh();
+  Client client{.peer = {}, .listener = listener.index, .connection = 0, .transport = Transport::Udp};
+  for (std::size_t i = 0; i < *count; ++i) {
+    const auto peer = receiver_.peer(i);
+    if (!peer || receiver_.truncated(i)) {
+      ++counters_.udp_oversize;
+      continue;
+    }
+    ++counters_.udp_queries;
+    client.peer = *peer;
+    const Forwarder::Outcome outcome = answer_(receiver_.datagram(i), client, now, answers_.slot());
+    if (outcome.ask) ask_(*outcome.ask);
+    if (outcome.size > 0) answers_.queue(outcome.size, *peer);
+  }
+  flush(answers_, listener);
+  return *count == io::UdpReceiver::kBatch;
+}
+
+void Server::flush(io::UdpSender& sender, const Listener& listener) {
+  if (sender.empty()) return;
+  const auto result = sender.flush(listener.udp.fd());
+  counters_.udp_answers += result.sent;
+  counters_.udp_unsent += result.unsent;
+}
+
+void Server::deliver(std::span<const Delivery> deliveries) {
+  // Neighbours mostly came in by the same listener, so a batch is cut only when that changes.
+  const Listener* current = nullptr;
+  for (const Delivery& delivery : deliveries) {
+    if (delivery.to.transport == Transport::Tcp) {
+      const auto found = connections_.find(delivery.to.connection);
+      if (found == connections_.end()) {
+        ++counters_.tcp_gone;
+        continue;
+      }
+      Connection& connection = *found->second;
+      if (connection.unanswered > 0) --connection.unanswered;
+      send_tcp(connection, delivery.message);
+      settle(connection);
+      continue;
+    }
+    if (delivery.to.listener >= listeners_.size() || delivery.message.size() > io::UdpSender::kSlot) {
+      ++counters_.udp_unsent;
+      continue;
+    }
+    const Listener* listener = listeners_[delivery.to.listener].get();
+    if (current != nullptr && (current != listener || deliveries_.full())) flush(deliveries_, *current);
+    current = listener;
+    std::ranges::copy(delivery.message, deliveries_.slot().begin());
+    deliveries_.queue(delivery.message.size(), delivery.to.peer);
+  }
+  if (current != nullptr) flush(deliveries_, *current);
+}
+
+void Server::accept(std::uint32_t listener, io::FileDescriptor fd, const Endpoint& peer) {
+  if (connections_.size() >= config_.tcp_max_connections) {
+    ++counters_.tcp_refused_full;
+    return;
+  }
+  const auto client = per_client_.find(peer.address);
+  if (client != per_client_.end() && client->second >= config_.tcp_max_per_client) {
+    ++counters_.tcp_refused_client;
+    return;
+  }
+  ++per_client_[peer.address];
+  ++counters_.tcp_accepted;
+  const std::uint64_t id = next_connection_++;
+  auto owned = std::make_unique<Connection>(Connection{id, listener, peer, {}, {}, 0, false, nullptr});
+  Connection* c = owned.get();
+  c->message = [this, c](ByteView query) { answer_tcp(*c, query); };
+  connections_.emplace(id, std::move(owned));
+  c->tcp = std::make_unique<io::TcpConnection>(
+      loop_, std::move(fd), io::TcpConnection::Limits{.idle = config_.tcp_idle_timeout, .max_queued = kMaxQueued},
+      io::TcpConnection::Calls{.received = [this, c](ByteView bytes) { return received(*c, bytes); },
+                               .half_closed =
+                                   [this, c] {
+                                     c->half_closed = true;
+                                     settle(*c);
+                                   },
+                               .closed = [this, id](io::TcpConnection::Closed why) { closed(id, why); }});
+}
+
+bool Server::received(Connection& connection, ByteView bytes) {
+  if (!connection.framing.feed(bytes, connection.message)) {
+    ++counters_.tcp_malformed;
+    return false;
+  }
+  settle(connection);
+  return true;
+}
+
+void Server::answer_tcp(Connection& connection, ByteView query) {
+  ++counters_.tcp_queries;
+  const Client client{.peer = connection.peer,
+                      .listener = connection.listener,
+                      .connection = connection.id,
+                      .transport = Transport::Tcp};
+  const Forwarder::Outcome outcome = answer_(query, client, loop_.now(), MutableByteView(tcp_answer_).subspan(kPrefix));
+  if (outcome.ask) ask_(*outcome.ask);
+  if (outcome.size > 0) {
+    send_tcp(connection, ByteView(tcp_answer_).subspan(kPrefix, outcome.size));
+  } else {
+    ++connection.unanswered;
+  }
+}
+
+void Server::send_tcp(Connection& connection, ByteView message) {
+  // One write for both: a prefix in a segment of its own costs the client a wake-up (RFC 7766 s8).
+  tcp_answer_[0] = static_cast<std::uint8_t>(message.size() >> 8);
+  tcp_answer_[1] = static_cast<std::uint8_t>(message.size());
+  if (message.data() != tcp_answer_.data() + kPrefix)
+    std::memcpy(tcp_answer_.data() + kPrefix, message.data(), message.size());
+  connection.tcp->write(ByteView(tcp_answer_).first(kPrefix + message.size()));
+  ++counters_.tcp_answers;
+}
+
+// What the connection's state allows now: read on, wait, or be closed.
+void Server::settle(Connection& connection) {
+  if (connection.half_closed) {
+    if (connection.unanswered == 0) connection.tcp->finish();
+    return;
+  }
+  connection.tcp->pause_reading(!reading_ || connection.unanswered >= kMaxUnanswered);
+}
+
+void Server::closed(std::uint64_t id, io::TcpConnection::Closed why) {
+  using enum io::TcpConnection::Closed;
+  if (why == Idle) ++counters_.tcp_idle;
+  if (why == Slow) ++counters_.tcp_slow;
+  const auto found = connections_.find(id);
+  if (found == connections_.end()) return;
+  const auto client = per_client_.find(found->second->peer.address);
+  if (--client->second == 0) per_client_.erase(client);
+  connections_.erase(found);
+}
+
+void Server::stop_reading() {
+  reading_ = false;
+  for (auto& listener : listeners_) {
+    listener->poll->watch(false, false);
+    listener->tcp->stop();
+  }
+  for (auto& [id, connection] : connections_)
+    settle(*connection);
+}
+
+Bytes Server::receive_buffer() const {
+  Bytes smallest{0};
+  for (const auto& l : listeners_) {
+    smallest = smallest.count == 0 ? l->udp.receive_buffer() : std::min(smallest, l->udp.receive_buffer());
+  }
+  return smallest;
+}
+
+ServerCounters Server::counters() const {
+  ServerCounters result = counters_;
+  result.tcp_open = connections_.size();
+  for (const auto& l : listeners_)
+    result.tcp_rests += l->tcp->rests();
+  return result;
+}
+
+}  // namespace lastlight::dns

@@ -1,0 +1,99 @@
+// The sockets clients talk to: one UDP socket and one TCP listener per address. Takes queries off them in batches, has
+// each answered, and sends the answers; knows nothing of DNS but the TCP length prefix. Owns sockets and connections,
+// never answers. RFC 7766 (several queries per connection, answers as they become ready, idle timeout), RFC 9210 s4.2
+// (limits).
+//
+// Bounds: 4 batches of 64 datagrams per wake-up; tcp_max_connections and tcp_max_per_client (beyond: closed at once,
+// counted); 100 unanswered queries per connection (beyond: it is not read); 256 KiB of unread answers per connection
+// (beyond: closed, counted).
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/config.h"
+#include "agent/io/loop.h"
+#include "agent/io/poll.h"
+#include "agent/io/tcp.h"
+#include "agent/io/udp_socket.h"
+#include "dnscache/forwarder.h"
+#include "dnscache/tcp_framing.h"
+
+namespace lastlight::dns {
+
+struct ServerCounters {
+  std::uint64_t udp_queries = 0;
+  std::uint64_t udp_oversize = 0;  // over 4096 bytes: dropped
+  std::uint64_t udp_answers = 0;
+  std::uint64_t udp_unsent = 0;  // the socket's buffer was full or the kernel refused
+  std::uint64_t udp_receive_errors = 0;
+  std::uint64_t tcp_open = 0;  // gauge
+  std::uint64_t tcp_accepted = 0;
+  std::uint64_t tcp_refused_full = 0;    // tcp_max_connections reached
+  std::uint64_t tcp_refused_client = 0;  // tcp_max_per_client reached
+  std::uint64_t tcp_queries = 0;
+  std::uint64_t tcp_answers = 0;
+  std::uint64_t tcp_gone = 0;       // answers for a connection that has ended
+  std::uint64_t tcp_malformed = 0;  // connections closed for a frame that cannot be DNS
+  std::uint64_t tcp_slow = 0;       // connections closed for not reading
+  std::uint64_t tcp_idle = 0;       // connections closed for silence
+  std::uint64_t tcp_rests = 0;      // accepting rested for want of descriptors
+};
+
+class Server {
+ public:
+  // Forwarder::on_query, or anything like it.
+  using Answer = std::move_only_function<Forwarder::Outcome(ByteView, const Client&, Instant, MutableByteView)>;
+  // Must not call deliver() before it returns.
+  using AskUpstream = std::move_only_function<void(const Ask&)>;
+
+  Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask);
+  ~Server();
+
+  // Opens UDP and TCP on `where`, and serves at once. Returns the endpoint with the port the kernel chose if it was 0.
+  std::expected<Endpoint, std::string> listen(const Endpoint& where);
+  void deliver(std::span<const Delivery> deliveries);
+  // At shutdown: no new query is read and no connection accepted; deliver() still works.
+  void stop_reading();
+
+  Bytes receive_buffer() const;  // the smallest the kernel granted
+  ServerCounters counters() const;
+
+ private:
+  struct Listener;
+  struct Connection;
+
+  void read_datagrams(Listener& listener);
+  bool read_batch(Listener& listener);
+  void flush(io::UdpSender& sender, const Listener& listener);
+  void accept(std::uint32_t listener, io::FileDescriptor fd, const Endpoint& peer);
+  bool received(Connection& connection, ByteView bytes);
+  void answer_tcp(Connection& connection, ByteView query);
+  void send_tcp(Connection& connection, ByteView message);
+  void settle(Connection& connection);
+  void closed(std::uint64_t id, io::TcpConnection::Closed why);
+
+  io::Loop& loop_;
+  DnsConfig config_;
+  Answer answer_;
+  AskUpstream ask_;
+  io::UdpReceiver receiver_;
+  io::UdpSender answers_;  // of the batch being read
+  io::UdpSender deliveries_;
+  ByteBuffer tcp_answer_;  // prefix and message
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
+  std::map<IpAddress, std::uint32_t> per_client_;
+  std::uint64_t next_connection_ = 1;
+  bool reading_ = true;
+  ServerCounters counters_;
+};
+
+}  // namespace lastlight::dns

@@ -1,0 +1,120 @@
+#include "metrics/scrape.h"
+
+#include <array>
+
+#include "metrics/families.h"
+
+namespace lastlight::metrics {
+
+namespace {
+
+double number(std::uint64_t value) {
+  return static_cast<double>(value);
+}
+
+void dns_families(Families& f, const Scrape& s) {
+  f.counter("dns_queries", "Queries read.", number(s.server.udp_queries), {{"protocol", "udp"}});
+  f.counter("dns_queries", "", number(s.server.tcp_queries), {{"protocol", "tcp"}});
+  f.counter("dns_answers", "Answers sent.", number(s.server.udp_answers), {{"protocol", "udp"}});
+  f.counter("dns_answers", "", number(s.server.tcp_answers), {{"protocol", "tcp"}});
+  const char* refused = "Queries not forwarded, by what was answered.";
+  f.counter("dns_refused", refused, number(s.forwarder.format_errors), {{"rcode", "FORMERR"}});
+  f.counter("dns_refused", refused, number(s.forwarder.not_implemented), {{"rcode", "NOTIMP"}});
+  f.counter("dns_refused", refused, number(s.forwarder.refused), {{"rcode", "REFUSED"}});
+  f.counter("dns_refused", refused, number(s.forwarder.bad_version), {{"rcode", "BADVERS"}});
+  const char* dropped = "Messages and answers dropped, by reason.";
+  f.counter("dns_dropped", dropped, number(s.forwarder.dropped_short), {{"reason", "short"}});
+  f.counter("dns_dropped", dropped, number(s.forwarder.dropped_response), {{"reason", "response"}});
+  f.counter("dns_dropped", dropped, number(s.server.udp_oversize), {{"reason", "oversize"}});
+  f.counter("dns_dropped", dropped, number(s.server.udp_unsent), {{"reason", "unsent"}});
+  f.counter("dns_truncated_answers", "Answers sent with TC=1.", number(s.forwarder.truncated));
+  const char* full = "Queries answered SERVFAIL because a bound was reached.";
+  f.counter("dns_overload", full, number(s.forwarder.flights_full), {{"bound", "flights"}});
+  f.counter("dns_overload", full, number(s.forwarder.waiters_full), {{"bound", "waiters"}});
+  f.counter("dns_coalesced_queries", "Queries that joined one in flight.", number(s.forwarder.joined));
+  f.gauge("dns_receive_buffer_bytes", "Smallest UDP receive buffer the kernel granted.",
+          number(s.receive_buffer.count));
+  f.gauge("dns_tcp_connections", "Client connections open.", number(s.server.tcp_open));
+  const char* closed = "Client connections refused or closed by us, by reason.";
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_refused_full), {{"reason", "full"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_refused_client), {{"reason", "client_full"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_malformed), {{"reason", "malformed"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_slow), {{"reason", "not_reading"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_idle), {{"reason", "idle"}});
+}
+
+void cache_families(Families& f, const Scrape& s) {
+  f.counter("cache_hits", "Questions answered from memory.", number(s.cache.hits));
+  f.counter("cache_misses", "Questions not answered from memory.", number(s.cache.misses), {{"reason", "absent"}});
+  f.counter("cache_misses", "", number(s.cache.expired), {{"reason", "expired"}});
+  f.counter("cache_evicted", "Answers evicted for want of room.", number(s.cache.evicted));
+  f.gauge("cache_entries", "Answers held.", number(s.cache.entries));
+  f.gauge("cache_used_bytes", "Memory charged to the answers held.", number(s.cache.bytes));
+}
+
+void upstream_families(Families& f, const Scrape& s) {
+  f.counter("upstream_queries", "Queries sent upstream, retries included.", number(s.upstream.pool.attempts));
+  f.counter("upstream_retries", "Attempts after a question's first.", number(s.upstream.pool.retries));
+  f.counter("upstream_tcp_fallbacks", "Questions repeated over TCP after TC=1.", number(s.upstream.pool.tcp_fallbacks));
+  const char* failed = "Attempts without an answer, by reason.";
+  f.counter("upstream_failures", failed, number(s.upstream.pool.timeouts), {{"reason", "timeout"}});
+  f.counter("upstream_failures", failed, number(s.upstream.pool.network_errors), {{"reason", "network"}});
+  f.counter("upstream_failures", failed, number(s.forwarder.invalid_replies), {{"reason", "invalid"}});
+  f.counter("upstream_failed_questions", "Questions that no upstream answered.", number(s.forwarder.failures));
+  f.gauge("upstream_channels", "Sockets towards upstreams.", number(s.upstream.channels));
+  f.gauge("upstream_in_flight", "Questions in flight.", number(s.upstream.flights));
+}
+
+void source_families(Families& f, const Scrape& s) {
+  const interrupt::AwsCounters& c = s.source->counters();
+  f.counter("metadata_requests", "Requests to the metadata service.", number(c.requests));
+  f.counter("metadata_polls", "Polls of the metadata service, by outcome.", number(c.polls_ok), {{"outcome", "ok"}});
+  f.counter("metadata_polls", "", number(c.polls_failed), {{"outcome", "failed"}});
+  if (const auto last = s.source->last_success()) {
+    f.gauge("metadata_last_success_age_seconds", "Since the metadata service last answered.", seconds(s.now - *last));
+  }
+}
+
+void drain_families(Families& f, const Scrape& s) {
+  using interrupt::Fate;
+  static constexpr std::array<std::pair<Fate, const char*>, 8> kFates = {{{Fate::Stays, "stays"},
+                                                                          {Fate::Waiting, "waiting"},
+                                                                          {Fate::Refused, "refused"},
+                                                                          {Fate::Evicted, "evicted"},
+                                                                          {Fate::Deleted, "deleted"},
+                                                                          {Fate::Told, "told"},
+                                                                          {Fate::Forbidden, "forbidden"},
+                                                                          {Fate::Gone, "gone"}}};
+  for (const auto& [fate, name] : kFates) {
+    std::uint64_t count = 0;
+    for (const auto& [uid, record] : s.drain->pods())
+      count += record.fate == fate ? 1 : 0;
+    f.gauge("drain_pods", "Pods of this node in the present drain, by fate.", number(count), {{"fate", name}});
+  }
+  f.gauge("drain_cordoned", "1 once this node was cordoned.", s.drain->cordoned() ? 1 : 0);
+  f.counter("drain_requests", "Requests to the API server.", number(s.drain->counters().requests));
+  f.counter("drain_evictions_refused", "Evictions a disruption budget refused.",
+            number(s.drain->counters().evictions_refused));
+  f.counter("drain_transient_errors", "API errors that were retried.", number(s.drain->counters().transient_errors));
+}
+
+}  // namespace
+
+std::string render(const Scrape& s) {
+  Families f;
+  f.build_info(s.version);
+  f.histogram("loop_lag", "How late a timer of the event loop fired.", s.loop_lag);
+  dns_families(f, s);
+  cache_families(f, s);
+  upstream_families(f, s);
+  if (s.source != nullptr) source_families(f, s);
+  const bool active = s.notice != nullptr && s.notice->has_value();
+  f.gauge("interruption_active", "1 while the node is about to be taken.", active ? 1 : 0);
+  if (active) {
+    f.gauge("interruption_left_seconds", "Until the node is taken.", seconds((*s.notice)->deadline - s.now));
+  }
+  if (s.drain != nullptr) drain_families(f, s);
+  return f.render();
+}
+
+}  // namespace lastlight::metrics

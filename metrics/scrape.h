@@ -1,0 +1,38 @@
+// One scrape: every module's plain counters under their Prometheus names. The names and helps stand here and nowhere
+// else.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "agent/base/bytes.h"
+#include "agent/base/histogram.h"
+#include "agent/base/time.h"
+#include "dnscache/counters.h"
+#include "dnscache/server.h"
+#include "dnscache/upstream.h"
+#include "interrupt/drain.h"
+#include "interrupt/notice.h"
+#include "interrupt/sources/aws.h"
+
+namespace lastlight::metrics {
+
+// Views of what is counted elsewhere; absent halves are null.
+struct Scrape {
+  std::string_view version;
+  Instant now{};
+  const dns::ForwarderCounters& forwarder;
+  const dns::CacheCounters& cache;
+  dns::UpstreamCounters upstream;
+  dns::ServerCounters server;
+  Bytes receive_buffer;
+  const Histogram& loop_lag;
+  const interrupt::AwsSource* source = nullptr;
+  const interrupt::Drain* drain = nullptr;
+  const std::optional<interrupt::Notice>* notice = nullptr;
+};
+
+std::string render(const Scrape& scrape);
+
+}  // namespace lastlight::metrics

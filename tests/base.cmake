@@ -1,0 +1,1 @@
+lastlight_test(test_base FOLDERS unit/base LINK lastlight_base lastlight_json lastlight_log)

@@ -1,0 +1,83 @@
+"""Fixtures for the end-to-end tests: real peers of the agent, on loopback.
+
+    control_plane            session  a running ControlPlane (rig/control_plane.py): kube-apiserver and company, started once
+    workload(node, ...)      test     starts a node with pods (rig/workload.py) and clears it up: workload("spot-1", Population(web=3))
+    coredns_factory(*sites)  test     starts a CoreDNS (rig/coredns.py): coredns_factory(site(".", answer("203.0.113.7"))); as many as you like
+    agent_factory(config)    test     starts the agent (rig/agent.py): agent_factory({"dns": {"zones": [zone(".", coredns)]}})
+    cache_dir                session  the git-ignored folder for what is slow to make
+
+A peer that is not built yet is built on first use (minutes); where that is impossible the tests that need it are skipped with
+the reason, or fail when LASTLIGHT_NO_SKIP=1. Logs, keys and the audit log stay below pytest's temporary directory
+(`--basetemp` moves it); a failure shows the tail of every log.
+"""
+
+import contextlib
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from rig import peers  # noqa: E402  pylint: disable=wrong-import-position
+from rig.agent import Agent, AgentMissing, binary as built_agent  # noqa: E402  pylint: disable=wrong-import-position
+from rig.control_plane import PEERS, ControlPlane  # noqa: E402  pylint: disable=wrong-import-position
+from rig.coredns import CoreDNS  # noqa: E402  pylint: disable=wrong-import-position
+from rig.workload import Workload  # noqa: E402  pylint: disable=wrong-import-position
+
+
+def _peers_or_skip(*names):
+    try:
+        return peers.paths(*names)
+    except peers.PeersMissing as missing:
+        reason = str(missing)
+    _missing(reason)
+
+
+def _missing(reason):
+    if os.environ.get("LASTLIGHT_NO_SKIP") == "1":
+        pytest.fail(f"LASTLIGHT_NO_SKIP=1, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def cache_dir():
+    os.makedirs(peers.cache_dir(), exist_ok=True)
+    return peers.cache_dir()
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory, request):
+    binaries = _peers_or_skip(*PEERS)
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), binaries) as running:
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            print(f"\ncontrol plane ready in {running.started_in:.1f} s: {running.url}, logs in {running.logs}", flush=True)
+        yield running
+
+
+@pytest.fixture
+def workload(control_plane):  # pylint: disable=redefined-outer-name
+    with contextlib.ExitStack() as running:
+        yield lambda *args, **options: running.enter_context(Workload(control_plane, *args, **options))
+
+
+@pytest.fixture
+def coredns_factory(tmp_path_factory):
+    binary = _peers_or_skip("coredns")["coredns"]
+    with contextlib.ExitStack() as running:
+        yield lambda *sites, **options: running.enter_context(CoreDNS(binary, tmp_path_factory.mktemp("coredns"), *sites, **options))
+
+
+@pytest.fixture
+def agent_binary():
+    try:
+        return built_agent()
+    except AgentMissing as missing:
+        _missing(str(missing))
+
+
+@pytest.fixture
+def agent_factory(tmp_path_factory, agent_binary):  # pylint: disable=redefined-outer-name,unused-argument
+    with contextlib.ExitStack() as running:
+        yield lambda config, **options: running.enter_context(Agent(tmp_path_factory.mktemp("agent"), config, **options))

@@ -1,0 +1,277 @@
+"""A spot notice drains a node of a real control plane, asserted on the API server's own record: watch and audit log.
+
+The shipped manifests are applied; the agent runs outside of them, as their pod would: the shipped configuration but for the
+addresses of this machine, a token of the shipped ServiceAccount bound to the DaemonSet's pod, real TLS, real RBAC. D is the last
+safe instant of a pod that its PodDisruptionBudget refuses: max(T - 3 s - its grace, notice + window/6), T the node's end.
+"""
+
+import collections
+import dataclasses
+import os
+import random
+import sys
+import time
+import urllib.parse
+
+import pytest
+import yaml
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from rig import ports  # noqa: E402  pylint: disable=wrong-import-position
+from rig.coredns import answer, site  # noqa: E402  pylint: disable=wrong-import-position
+from rig.measure import FirstShown, Memory, SchedulingDelay, sanitized  # noqa: E402  pylint: disable=wrong-import-position
+from rig.proc import Process, RigFailure, wait_until  # noqa: E402  pylint: disable=wrong-import-position
+from rig.workload import Population  # noqa: E402  pylint: disable=wrong-import-position
+from sandbox import lookups  # noqa: E402  pylint: disable=wrong-import-position
+from sandbox.imds import Imds  # noqa: E402  pylint: disable=wrong-import-position
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+MANIFESTS = os.path.join(ROOT, "manifests")
+USER = "system:serviceaccount:kube-system:lastlight"
+LABEL = "app.kubernetes.io/name=lastlight"
+TAINT = {"key": "example.com/reserved", "value": "batch", "effect": "NoSchedule"}
+NAMES = tuple(f"host-{number}.example" for number in range(200))
+WINDOW, POLL, MARGIN, PATIENCE, RETRY = 60.0, 1.0, 3.0, 1 / 6, 5.0
+MIB = 1024  # KiB
+BASELINE = "aws-node-termination-handler: cordon 1.6-2.2 s, last eviction 11.8 s, 0 of 5 told, 210 requests, 52 MiB RSS, 15 anonymous"
+
+
+@pytest.fixture(scope="module")
+def shipped(control_plane):
+    """The manifests, applied as the README says; the DaemonSet's pods come with the nodes."""
+    control_plane.kubectl("apply", "-k", MANIFESTS)
+    yield
+    control_plane.kubectl("delete", "-k", MANIFESTS, "--ignore-not-found")
+    wait_until(lambda: not control_plane.pods("kube-system", labels=LABEL), 60, "the DaemonSet's pods to be gone")
+
+
+class Agent:
+    """As the DaemonSet's pod has it, on ports of its own."""
+
+    def __init__(self, binary, control_plane, node, folder, metadata, upstream_port):
+        self.pod = wait_until(lambda: control_plane.api.items("/api/v1/namespaces/kube-system/pods", labelSelector=LABEL,
+                                                              fieldSelector=f"spec.nodeName={node}"), 30, "the DaemonSet's pod")[0]
+        account = control_plane.service_account_files("kube-system", "lastlight", folder / "account", pod=self.pod["metadata"]["name"])
+        self.dns_port, self.http_port = ports.free_ports(2)
+        with open(os.path.join(MANIFESTS, "configmap.yaml"), encoding="utf-8") as text:
+            config = yaml.safe_load(next(iter(yaml.safe_load(text)["data"].values())))
+        config["http"]["listen"] = f"127.0.0.1:{self.http_port}"
+        config["dns"].update({"listen": [f"127.0.0.1:{self.dns_port}"],
+                              "zones": [{"name": ".", "upstreams": [f"127.0.0.1:{upstream_port}"], "protocol": "udp"}]})
+        config["interruption"]["metadata-url"] = metadata
+        config["kubernetes"] = {"token-file": f"{account}/token", "ca-file": f"{account}/ca.crt"}
+        path = folder / "lastlight.yaml"
+        path.write_text(yaml.safe_dump(config))
+        self.binary = binary
+        self.process = Process("lastlight", [binary, "run", "--config", path], str(folder), {
+            "NODE_NAME": node, "NODE_IP": "127.0.0.1", "POD_NAMESPACE": "kube-system",
+            "KUBERNETES_SERVICE_HOST": control_plane.host, "KUBERNETES_SERVICE_PORT": str(control_plane.port)})
+
+    def wait_ready(self):
+        wait_until(lambda: lookups.ask("ready.example", "127.0.0.1", self.dns_port, 1.0) == 0, 20, "the agent to answer", self.process)
+        return self
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.process.stop()
+
+
+@dataclasses.dataclass
+class Drained:
+    """One run: what there was, what the API server recorded, what was measured."""
+
+    work: object
+    agent: Agent
+    shown: FirstShown
+    ends: float  # T on the wall clock: what the notice says, not what was meant
+    requests: list
+    seen: list
+    asker: lookups.Asker
+    memory: Memory
+    delay: float
+
+    def told(self):
+        """When each pod that was there before got its SIGTERM: {uid: the first event with a deletionTimestamp}."""
+        first = {}
+        for event in self.seen:
+            if event.kind == "Pod" and "deletionTimestamp" in event.object["metadata"]:
+                first.setdefault(event.object["metadata"]["uid"], event)
+        return first
+
+    def cordon(self):
+        return next(each for each in self.requests if each.verb == "patch" and each.resource == "nodes")
+
+    def evictions(self, code=201):
+        return [each for each in self.requests if each.subresource == "eviction" and each.code == code]
+
+    def deletions(self):
+        return [each for each in self.requests if each.verb == "delete" and each.resource == "pods"]
+
+    def last_safe_instant(self, grace):
+        return max(self.ends - MARGIN - grace, self.shown.wall + (self.ends - self.shown.wall) * PATIENCE)
+
+
+@pytest.fixture
+def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_path):  # pylint: disable=redefined-outer-name,unused-argument
+    """drain(node, population=..., during=f) runs one drain from the notice to the end of the window or of the pods."""
+
+    def run(node, population=Population(), before=lambda imds: None, during=lambda: None, dns_names=NAMES):
+        work = workload(node, population, node_taints=[TAINT])
+        upstream = coredns_factory(site(".", answer("203.0.113.7", ttl=1)))
+        folder = tmp_path / node
+        folder.mkdir()
+        with Imds() as imds, control_plane.record() as record, SchedulingDelay() as delay, \
+                Agent(agent_binary, control_plane, node, folder, imds.url, upstream.port) as agent:
+            agent.wait_ready()
+            with lookups.Asker(dns_names, agent.dns_port, every=0.02, timeout=2.0, attempts=1) as asker, Memory(agent.process.pid) as memory:
+                before(imds)
+                with FirstShown(imds) as shown:
+                    notice = imds.set_notice(after=random.uniform(0.2, 1.2), window=WINDOW)  # anywhere between two polls
+                    wait_until(lambda: shown.at, 10, "the mock to show the notice")
+                during()
+                try:
+                    work.wait_gone(timeout=WINDOW + 10)
+                except RigFailure as failure:
+                    raise RigFailure(f"{failure}\n{agent.process.tail(60)}") from None
+            worst = delay.worst(shown.at, shown.at + WINDOW)
+            requests = control_plane.audit.requests(user=USER, since=shown.wall - 5)
+            seen = record.all()
+            assert agent.process.exit_code() is None, agent.process.tail()
+        return Drained(work, agent, shown, float(notice.ends_wall), requests, seen, asker, memory, worst)
+
+    return run
+
+
+def uid_of(pod):
+    return pod["metadata"]["uid"]
+
+
+def figures(run):
+    evictions, told = run.evictions(), run.told()
+    guarded = [uid_of(pod) for pod in run.work.guarded()]
+    in_time = [uid for uid in guarded if uid in told and told[uid].wall < run.ends and told[uid].object["metadata"]["deletionGracePeriodSeconds"] > 0]
+    verbs = collections.Counter(each.verb + (" eviction" if each.subresource else "") + (" event" if each.resource == "events" else "")
+                                for each in run.requests)
+    cordon = run.cordon()
+    return {"cordon after notice": cordon.received - run.shown.wall,
+            "last eviction after cordon": max((each.received for each in evictions), default=cordon.received) - cordon.received,
+            "told": len(in_time), "guarded": len(guarded), "requests": len(run.requests), "verbs": dict(verbs),
+            "rss": run.memory.rss, "anonymous": run.memory.anonymous}
+
+
+def show(capsys, run):
+    found = figures(run)
+    with capsys.disabled():
+        print(f"\n{run.work.node}: notice to cordon {found['cordon after notice']:.2f} s, last eviction {found['last eviction after cordon']:.2f} s after"
+              f" the cordon, {found['told']} of {found['guarded']} guarded pods told, {found['requests']} requests {found['verbs']},"
+              f" {found['rss'] / MIB:.1f} MiB RSS, {found['anonymous'] / MIB:.2f} anonymous; lookups {run.asker.answered} answered,"
+              f" {run.asker.failed} failed, slowest {run.asker.slowest * 1000:.0f} ms; worst scheduling delay {run.delay * 1000:.0f} ms\n"
+              f"baseline, {BASELINE}")
+    return found
+
+
+def check_promises(control_plane, run):
+    """What holds in any weather."""
+    work, told = run.work, run.told()
+    forbidden = [each for each in run.requests if each.code in (401, 403)]
+    assert not forbidden
+    node = control_plane.node(work.node)
+    assert node["spec"].get("unschedulable") is True
+    assert TAINT in node["spec"]["taints"]
+    body = run.cordon().body
+    assert set(body) <= {"spec", "metadata", "apiVersion", "kind"} and set(body["spec"]) == {"unschedulable"}
+    assert set(body.get("metadata", {})) <= {"annotations"}
+    # Those that stay: nobody asked, nobody was told.
+    own = control_plane.pods("kube-system", labels=LABEL)
+    staying = work.untouchable() + [pod for pod in own if pod["spec"].get("nodeName") == work.node]
+    names = {pod["metadata"]["name"] for pod in staying}
+    assert len(staying) == len(work.untouchable()) + 1
+    assert not [each for each in run.evictions(None) + run.requests if each.resource == "pods" and each.name in names]
+    assert not {uid_of(pod) for pod in staying} & set(told)
+    # Only what a budget refuses is deleted, each at most once, by UID and with a grace.
+    guarded = {pod["metadata"]["name"]: pod for pod in work.guarded()}
+    assert {each.name for each in run.deletions()} <= set(guarded)
+    for each in run.deletions():
+        assert each.body["preconditions"]["uid"] == uid_of(guarded[each.name])
+        assert each.body["gracePeriodSeconds"] >= 1
+    for each in run.evictions():
+        assert each.body["deleteOptions"]["preconditions"]["uid"]
+    assert run.asker.failed == 0, run.asker.failures
+    assert run.asker.answered > 100
+
+
+def check_guarded(run, grace):
+    """Each pod that its budget refuses is deleted once, between D - 0.5 s and D + 1 s, with the grace that D promises."""
+    due = run.last_safe_instant(run.work.population.guarded_grace)
+    deletions = [each for each in run.deletions() if each.code == 200]
+    assert sorted(each.name for each in deletions) == sorted(pod["metadata"]["name"] for pod in run.work.guarded())
+    offsets = [each.received - due for each in deletions]
+    assert min(offsets) >= -0.5, offsets
+    assert max(offsets) <= 1.0 + run.delay, (offsets, run.delay)
+    assert {each.body["gracePeriodSeconds"] for each in deletions} <= grace, [each.body for each in deletions]
+    told = run.told()
+    assert {told[uid_of(pod)].object["metadata"]["deletionGracePeriodSeconds"] for pod in run.work.guarded()} <= grace
+
+
+def test_a_notice_drains_the_node_as_the_record_shows(control_plane, drain, agent_binary, capsys):  # pylint: disable=redefined-outer-name
+    run = drain("drain-spot")
+    found = show(capsys, run)
+    check_promises(control_plane, run)
+    # Cordoned by the first request after the notice, within one poll.
+    after = [each for each in run.requests if each.received >= run.shown.wall]
+    assert (after[0].verb, after[0].resource, after[0].name, after[0].code) == ("patch", "nodes", run.work.node, 200)
+    assert found["cordon after notice"] <= POLL + 0.1 + run.delay
+    watched = next(event for event in run.seen if event.kind == "Node" and event.name == run.work.node and event.object["spec"].get("unschedulable"))
+    assert all(run.seen.index(watched) < run.seen.index(event) for event in run.told().values() if event.object["spec"].get("nodeName") == run.work.node)
+    # Every evictable pod whose budget allows it, by eviction; at once.
+    free = {pod["metadata"]["name"] for pod in run.work.evictable()} - {pod["metadata"]["name"] for pod in run.work.guarded()}
+    assert sorted(each.name for each in run.evictions()) == sorted(free)
+    assert found["last eviction after cordon"] <= 1.0 + run.delay
+    assert found["told"] == found["guarded"] == 5
+    check_guarded(run, {run.work.population.guarded_grace})
+    listed = [urllib.parse.unquote(each.uri) for each in run.requests if each.resource == "pods" and each.verb in ("list", "watch")]
+    assert listed and all(f"fieldSelector=spec.nodeName={run.work.node}" in uri for uri in listed), listed
+    if not sanitized(agent_binary):
+        assert found["anonymous"] < 6 * MIB
+
+
+def test_an_api_server_that_is_away_for_a_part_of_the_window(control_plane, drain, agent_binary, capsys):  # pylint: disable=redefined-outer-name
+    """It dies as the notice comes and returns 12 s later; a grace that is longer than the window makes D = notice + window/6."""
+    away = []
+
+    def outage():
+        control_plane.stop_server()
+        away.append(time.time())
+        wait_until(lambda: time.time() - away[0] >= 12, 15, "the outage")
+        control_plane.start_server()
+        away.append(time.time())
+
+    population = Population(guarded_grace=120)
+    run = drain("drain-outage", population, during=outage)
+    found = show(capsys, run)
+    check_promises(control_plane, run)
+    # The first request that is answered is the cordon, within the longest back-off of the server's return.
+    after = [each for each in run.requests if each.received >= away[0]]
+    assert (after[0].verb, after[0].resource, after[0].name, after[0].code) == ("patch", "nodes", run.work.node, 200)
+    assert after[0].received - away[1] <= RETRY + 0.1 + run.delay
+    free = [pod for pod in run.work.evictable() if pod not in run.work.guarded()]
+    assert sorted(each.name for each in run.evictions()) == sorted(pod["metadata"]["name"] for pod in free)
+    # D passed while nobody was there: what is left by then is what a deletion gives.
+    deletions = [each for each in run.deletions() if each.code == 200]
+    assert len(deletions) == found["told"] == found["guarded"] == 5
+    for each in deletions:
+        assert run.last_safe_instant(population.guarded_grace) < each.received <= away[1] + RETRY + 1 + run.delay
+        assert abs(each.body["gracePeriodSeconds"] - (run.ends - MARGIN - each.received)) <= 1 + run.delay
+
+
+def test_a_grace_longer_than_the_window_keeps_its_budget_for_a_sixth(control_plane, drain, capsys):
+    run = drain("drain-long", Population.only(web=2, guarded=5, daemons=5, guarded_grace=120))
+    show(capsys, run)
+    check_promises(control_plane, run)
+    due = run.last_safe_instant(120)
+    assert due == pytest.approx(run.shown.wall + (run.ends - run.shown.wall) / 6)
+    left = run.ends - MARGIN - due
+    check_guarded(run, {int(left - 1), int(left), int(left + 1)})

@@ -1,0 +1,1 @@
+lastlight_test(test_kube FOLDERS unit/kube LINK lastlight_kube_core)

@@ -1,0 +1,46 @@
+#include "agent/http/routes.h"
+
+#include "tests/support/catch.h"
+
+using namespace lastlight;
+using namespace std::chrono_literals;
+
+namespace {
+
+HttpReply get(const std::string& path, const http::Readiness& facts, const std::string& method = "GET") {
+  HttpRequest request;
+  request.method = method;
+  request.url = path;
+  return http::route(request, {.metrics = [] { return std::string("a 1\n"); }, .readiness = [&] { return facts; }});
+}
+
+}  // namespace
+
+TEST_CASE("ready means: sockets bound and a recent answer to ourselves") {
+  http::Readiness facts{.sockets_bound = true, .self_answer_age = 1s, .self_answer_limit = 10s, .upstreams = {}};
+  CHECK(get("/readyz", facts).status == 200);
+  facts.self_answer_age = 11s;
+  CHECK(get("/readyz", facts).status == 503);
+  facts.self_answer_age.reset();
+  CHECK(get("/readyz", facts).status == 503);
+  facts = {.sockets_bound = false, .self_answer_age = 1s, .self_answer_limit = 10s, .upstreams = {}};
+  CHECK(get("/readyz", facts).status == 503);
+}
+
+TEST_CASE("a dead upstream is told in the body and does not decide readiness") {
+  const http::Readiness facts{.sockets_bound = true,
+                              .self_answer_age = 1s,
+                              .self_answer_limit = 10s,
+                              .upstreams = {{"10.96.0.11:53", false}, {"10.0.0.2:53", true}}};
+  const HttpReply reply = get("/readyz?verbose", facts);
+  CHECK(reply.status == 200);
+  CHECK(reply.body.find("upstream 10.96.0.11:53: not answering") != std::string::npos);
+  CHECK(reply.body.find("upstream 10.0.0.2:53: answering") != std::string::npos);
+}
+
+TEST_CASE("metrics, health, other paths and other methods") {
+  CHECK(get("/metrics", {}).body == "a 1\n");
+  CHECK(get("/healthz", {}).status == 200);
+  CHECK(get("/", {}).status == 404);
+  CHECK(get("/healthz", {}, "POST").status == 405);
+}

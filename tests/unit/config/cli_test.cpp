@@ -1,0 +1,114 @@
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "agent/cli/check.h"
+
+#include "tests/support/catch.h"
+
+using namespace lastlight;
+using namespace lastlight::cli;
+
+namespace {
+
+std::expected<Command, Usage> parse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), "lastlight");
+  return parse_command(static_cast<int>(arguments.size()), arguments.data());
+}
+
+struct File {
+  explicit File(const std::string& text) {
+    std::string name = (std::filesystem::temp_directory_path() / "lastlight-XXXXXX").string();
+    const int fd = mkstemp(name.data());
+    REQUIRE(fd >= 0);
+    path = name;
+    std::ofstream(path) << text;
+  }
+  ~File() { std::filesystem::remove(path); }
+  std::string path;
+};
+
+struct Outcome {
+  int code;
+  std::string out;
+  std::string errors;
+};
+
+Outcome check_file(const std::string& text, std::map<std::string, std::string> variables,
+                   std::vector<ConfigOverride> flags = {}) {
+  const File file(text);
+  Command command;
+  command.config = file.path;
+  command.overrides = std::move(flags);
+  std::ostringstream out;
+  std::ostringstream errors;
+  const int code = check(
+      command,
+      [&](const char* name) {
+        const auto found = variables.find(name);
+        return found == variables.end() ? nullptr : found->second.c_str();
+      },
+      out, errors);
+  return {code, out.str(), errors.str()};
+}
+
+}  // namespace
+
+TEST_CASE("commands") {
+  const auto run = parse({"run", "--config", "/x.yaml", "--node-name=n", "--api-server", "http://127.0.0.1:1"});
+  REQUIRE(run);
+  CHECK(run->name == Command::Name::Run);
+  CHECK(run->config == "/x.yaml");
+  REQUIRE(run->overrides.size() == 2);
+  CHECK(run->overrides[0].key == "node-name");
+  CHECK(run->overrides[0].value == "n");
+  CHECK(run->overrides[1].key == "kubernetes.api-server");
+  CHECK(parse({"check", "--comments"})->comments);
+  CHECK(parse({"version"})->name == Command::Name::Version);
+  CHECK(parse({"status", "--alive"})->probe == Command::Probe::Alive);
+  CHECK(parse({"status", "--ready", "--url", "http://h:1"})->url == "http://h:1");
+}
+
+TEST_CASE("what is no command") {
+  CHECK(parse({"--help"}).error().exit_code == 0);
+  CHECK(parse({"--help"}).error().text.find("run") != std::string::npos);
+  CHECK(parse({"run", "--help"}).error().text.find("--node-ip") != std::string::npos);
+  for (const auto& arguments : std::vector<std::vector<const char*>>{
+           {}, {"walk"}, {"run", "--bogus"}, {"status"}, {"status", "--ready", "--alive"}, {"run", "check"}}) {
+    const auto parsed = parse(arguments);
+    REQUIRE_FALSE(parsed);
+    CHECK(parsed.error().exit_code == 2);
+    CHECK_FALSE(parsed.error().text.empty());
+  }
+}
+
+TEST_CASE("check prints the configuration, and what addresses mean") {
+  const Outcome outcome = check_file("", {{"NODE_NAME", "n"}, {"KUBE_DNS_SERVICE_HOST", "10.96.0.10"}});
+  CHECK(outcome.code == 0);
+  CHECK(outcome.errors.empty());
+  CHECK(outcome.out.find("node-name: n\n") != std::string::npos);
+  CHECK(outcome.out.find("# dns.listen: service:kube-dns:53 is 10.96.0.10:53\n") != std::string::npos);
+  CHECK(outcome.out.find("service:lastlight-upstream:53 is unresolved: LASTLIGHT_UPSTREAM_SERVICE_HOST") !=
+        std::string::npos);
+  CHECK(parse_config(outcome.out, "again").has_value());
+}
+
+TEST_CASE("check refuses two names of one address") {
+  const Outcome outcome = check_file(
+      "",
+      {{"NODE_NAME", "n"}, {"KUBE_DNS_SERVICE_HOST", "10.96.0.10"}, {"LASTLIGHT_UPSTREAM_SERVICE_HOST", "10.96.0.10"}});
+  CHECK(outcome.code == 1);
+  CHECK(outcome.errors.find("queries would come back to us") != std::string::npos);
+}
+
+TEST_CASE("check prints every problem and flags win") {
+  const Outcome bad = check_file("dns:\n  cache-size: 3\nx: 1\n", {{"NODE_NAME", "n"}});
+  CHECK(bad.code == 1);
+  CHECK(bad.out.empty());
+  CHECK(std::count(bad.errors.begin(), bad.errors.end(), '\n') == 2);
+  CHECK(bad.errors.find(":2: dns.cache-size: ") != std::string::npos);
+  const Outcome flags = check_file("", {{"NODE_NAME", "n"}}, {{"node-name", "command line", "--node-name", "m"}});
+  CHECK(flags.out.starts_with("node-name: m\n"));
+}

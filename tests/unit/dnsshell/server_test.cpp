@@ -1,0 +1,208 @@
+#include "dnscache/server.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "tests/unit/dnsshell/dns_peer.h"
+
+using namespace lastlight;
+using namespace lastlight::dns;
+using namespace lastlight::test;
+
+namespace {
+
+// Answers names that begin with 'h' at once; the others are asked for and wait in `waiting`.
+struct Bench {
+  io::Loop loop;
+  DnsConfig config;
+  std::vector<Client> waiting;
+  std::vector<ByteBuffer> asked;
+  std::unique_ptr<Server> server;
+  Endpoint at;
+
+  void serve(const char* address = "127.0.0.1") {
+    server = std::make_unique<Server>(
+        loop, config,
+        [this](ByteView query, const Client& client, Instant, MutableByteView out) {
+          REQUIRE(out.size() >= (client.transport == Transport::Tcp ? 65535 : 4096));
+          if (query.size() > 13 && query[13] == 'h') {
+            const ByteBuffer r = reply_to(query);
+            std::copy(r.begin(), r.end(), out.begin());
+            return Forwarder::Outcome{.size = r.size(), .ask = std::nullopt};
+          }
+          waiting.push_back(client);
+          return Forwarder::Outcome{.size = 0, .ask = Ask{.flight = waiting.size(), .zone = 0, .query = query}};
+        },
+        [this](const Ask& ask) { asked.emplace_back(ask.query.begin(), ask.query.end()); });
+    auto listened = server->listen(*Endpoint::parse(address, 0));
+    REQUIRE(listened);
+    at = *listened;
+  }
+  io::FileDescriptor dial() const {
+    io::FileDescriptor fd(::socket(at.address.is_v6() ? AF_INET6 : AF_INET, SOCK_STREAM, 0));
+    sockaddr_storage address{};
+    const socklen_t length = at.to_sockaddr(address);
+    REQUIRE(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) == 0);
+    return fd;
+  }
+  template <class Done>
+  void until(Done done) {
+    turn_until(loop, done);
+  }
+};
+
+void put(const io::FileDescriptor& fd, const ByteBuffer& message) {
+  ByteBuffer frame = {static_cast<std::uint8_t>(message.size() >> 8), static_cast<std::uint8_t>(message.size())};
+  frame.insert(frame.end(), message.begin(), message.end());
+  REQUIRE(::send(fd.get(), frame.data(), frame.size(), 0) == static_cast<ssize_t>(frame.size()));
+}
+
+ByteBuffer take(const io::FileDescriptor& fd) {
+  std::uint8_t prefix[2];
+  if (::recv(fd.get(), prefix, 2, MSG_WAITALL) != 2) return {};
+  ByteBuffer m(static_cast<std::size_t>(prefix[0] << 8 | prefix[1]));
+  REQUIRE(::recv(fd.get(), m.data(), m.size(), MSG_WAITALL) == static_cast<ssize_t>(m.size()));
+  return m;
+}
+
+}  // namespace
+
+TEST_CASE("UDP: hits are answered at once, misses asked and delivered", "[server]") {
+  Bench b;
+  b.serve(GENERATE("127.0.0.1", "::1"));
+  const auto client = io::UdpSocket::bind(Endpoint{b.at.address, 0}, kib(512));
+  REQUIRE(client);
+  io::UdpSender sender;
+  for (int i = 0; i < 60; ++i) {
+    const ByteBuffer q = question(i % 2 == 0 ? "hit" : "miss");
+    std::copy(q.begin(), q.end(), sender.slot().begin());
+    sender.queue(q.size(), b.at);
+  }
+  sender.flush(client->fd());
+  b.until([&] { return b.server->counters().udp_answers == 30 && b.waiting.size() == 30; });
+  CHECK(b.asked.size() == 30);
+  CHECK(b.asked[0] == question("miss"));
+  std::vector<Delivery> deliveries;
+  for (int round = 0; round < 3; ++round) {  // more than a batch
+    for (const Client& c : b.waiting)
+      deliveries.push_back({c, reply_to(question("miss"))});
+  }
+  b.server->deliver(deliveries);
+  CHECK(b.server->counters().udp_answers == 120);
+  CHECK(b.server->counters().udp_unsent == 0);
+  io::UdpReceiver receiver;
+  std::size_t got = 0;
+  while (const auto count = receiver.receive(client->fd()).value_or(0)) {
+    for (std::size_t i = 0; i < count; ++i)
+      CHECK(receiver.peer(i) == b.at);
+    got += count;
+  }
+  CHECK(got == 120);
+}
+
+TEST_CASE("UDP: an oversize datagram is dropped and counted", "[server]") {
+  Bench b;
+  b.serve();
+  const auto client = io::UdpSocket::bind(Endpoint{b.at.address, 0}, kib(512));
+  const ByteBuffer big(5000);
+  sockaddr_storage to{};
+  const socklen_t length = b.at.to_sockaddr(to);
+  REQUIRE(::sendto(client->fd(), big.data(), big.size(), 0, reinterpret_cast<sockaddr*>(&to), length) == 5000);
+  b.until([&] { return b.server->counters().udp_oversize == 1; });
+  CHECK(b.server->counters().udp_queries == 0);
+}
+
+TEST_CASE("TCP: several queries per connection, answered as they become ready, to a half-closed peer too", "[server]") {
+  Bench b;
+  b.serve();
+  const auto fd = b.dial();
+  put(fd, question("miss"));
+  put(fd, question("hit"));
+  ::shutdown(fd.get(), SHUT_WR);
+  b.until([&] { return b.server->counters().tcp_queries == 2; });
+  CHECK(take(fd) == reply_to(question("hit")));
+  const std::vector<Delivery> late = {{b.waiting.at(0), reply_to(question("miss"))}};
+  b.server->deliver(late);
+  CHECK(take(fd) == reply_to(question("miss")));
+  b.until([&] { return b.server->counters().tcp_open == 0; });
+  CHECK(take(fd).empty());
+  b.server->deliver(late);
+  CHECK(b.server->counters().tcp_gone == 1);
+}
+
+TEST_CASE("TCP: caps, malformed frames and idle connections", "[server]") {
+  Bench b;
+  b.config.tcp_max_per_client = 2;
+  SECTION("per client") {
+    b.serve();
+    const auto one = b.dial();
+    auto two = std::make_optional(b.dial());
+    const auto three = b.dial();
+    b.until([&] { return b.server->counters().tcp_refused_client == 1; });
+    CHECK(take(three).empty());
+    two.reset();
+    b.until([&] { return b.server->counters().tcp_open == 1; });
+    const auto four = b.dial();
+    b.until([&] { return b.server->counters().tcp_open == 2; });
+  }
+  SECTION("in all") {
+    b.config.tcp_max_connections = 1;
+    b.serve();
+    const auto one = b.dial();
+    const auto two = b.dial();
+    b.until([&] { return b.server->counters().tcp_refused_full == 1; });
+    CHECK(b.server->counters().tcp_open == 1);
+  }
+  SECTION("malformed") {
+    b.serve();
+    const auto one = b.dial();
+    put(one, {1, 2, 3});
+    b.until([&] { return b.server->counters().tcp_malformed == 1 && b.server->counters().tcp_open == 0; });
+  }
+  SECTION("idle") {
+    b.config.tcp_idle_timeout = 20ms;
+    b.serve();
+    const auto one = b.dial();
+    b.until([&] { return b.server->counters().tcp_idle == 1; });
+  }
+}
+
+TEST_CASE("TCP: a client with too many unanswered queries is not read until it is answered", "[server]") {
+  Bench b;
+  b.serve();
+  const auto fd = b.dial();
+  // More than one read of the server's, so that it must stop between reads.
+  std::string label(60, 'm');
+  for (int i = 0; i < 1000; ++i)
+    put(fd, question(label));
+  b.until([&] { return b.waiting.size() >= 100; });
+  for (int i = 0; i < 5; ++i) {
+    io::Timer turn(b.loop, [] {});
+    turn.start_in(1ms);
+    b.loop.run_once();
+  }
+  const std::size_t read = b.waiting.size();
+  CHECK(read < 400);
+  for (std::size_t i = 0; i < b.waiting.size(); ++i) {
+    b.server->deliver(std::vector<Delivery>{{b.waiting[i], reply_to(question(label))}});
+    if (i + 1 == b.waiting.size() && i < 999) b.until([&] { return b.waiting.size() > i + 1; });
+  }
+  CHECK(b.waiting.size() == 1000);
+}
+
+TEST_CASE("after stop_reading nothing is read, but what waits is delivered", "[server]") {
+  Bench b;
+  b.serve();
+  const auto fd = b.dial();
+  put(fd, question("miss"));
+  b.until([&] { return b.waiting.size() == 1; });
+  b.server->stop_reading();
+  put(fd, question("hit"));
+  io::Timer turn(b.loop, [] {});
+  turn.start_in(5ms);
+  b.loop.run_once();
+  CHECK(b.server->counters().tcp_queries == 1);
+  b.server->deliver(std::vector<Delivery>{{b.waiting[0], reply_to(question("miss"))}});
+  CHECK(take(fd) == reply_to(question("miss")));
+  CHECK(b.server->counters().tcp_queries == 1);
+}

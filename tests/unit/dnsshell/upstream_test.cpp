@@ -1,0 +1,211 @@
+#include "dnscache/upstream.h"
+
+#include <map>
+#include <set>
+
+#include "tests/unit/dnsshell/dns_peer.h"
+
+using namespace lastlight;
+using namespace lastlight::dns;
+using namespace lastlight::test;
+
+namespace {
+
+struct Bench {
+  io::Loop loop;
+  DnsConfig config = [] {
+    DnsConfig c;
+    c.attempt_timeout = 100ms;
+    c.query_timeout = 1s;
+    return c;
+  }();
+  std::map<FlightId, std::expected<ByteBuffer, Failure>> results;
+  bool inside_ask = false;
+  std::unique_ptr<Upstream> upstream;
+
+  Bench() {
+    upstream = std::make_unique<Upstream>(loop, config, [this](FlightId id, std::expected<ByteView, Failure> r) {
+      CHECK_FALSE(inside_ask);
+      CHECK_FALSE(results.contains(id));
+      if (r) {
+        results.emplace(id, ByteBuffer(r->begin(), r->end()));
+      } else {
+        results.emplace(id, std::unexpected(r.error()));
+      }
+    });
+  }
+
+  void ask(FlightId id, std::string_view label = "web") {
+    const ByteBuffer q = question(label);
+    inside_ask = true;
+    upstream->ask({.flight = id, .zone = 0, .query = q});
+    inside_ask = false;
+  }
+  void wait(std::size_t count) {
+    turn_until(loop, [&] { return results.size() >= count; });
+  }
+  // What came back for the question, but for the ID.
+  void check_answer(FlightId id, std::string_view label = "web", std::uint8_t rcode = 0) {
+    REQUIRE(results.contains(id));
+    REQUIRE(results.at(id));
+    ByteBuffer got = *results.at(id);
+    got[0] = got[1] = 0;
+    CHECK(got == reply_to(question(label), rcode));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a reply comes back byte for byte over UDP and TCP, IPv4 and IPv6", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop, GENERATE("127.0.0.1", "::1"));
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  b.upstream->set_upstreams(0, {peer.endpoint()}, protocol);
+  b.ask(1);
+  b.wait(1);
+  b.check_answer(1);
+  CHECK(peer.tcp_queries.size() == (protocol == Protocol::Tcp ? 1 : 0));
+}
+
+TEST_CASE("SERVFAIL, REFUSED and NXDOMAIN are replies", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop);
+  b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Udp);
+  FlightId id = 0;
+  for (std::uint8_t rcode = 2; rcode <= 5; ++rcode) {
+    peer.script.udp = [=](ByteView q) { return DnsPeer::Replies{reply_to(q, rcode)}; };
+    b.ask(++id);
+    b.wait(id);
+    b.check_answer(id, "web", rcode);
+  }
+}
+
+TEST_CASE("a UDP answer over 512 bytes is taken as it is", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop);
+  peer.script.udp = [](ByteView q) {
+    ByteBuffer m = reply_to(q);
+    for (int i = 0; i < 60; ++i) {
+      for (const int byte : {0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 192, 0, 2, i})
+        m.push_back(static_cast<std::uint8_t>(byte));
+      ++m[7];
+    }
+    return DnsPeer::Replies{m};
+  };
+  b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Udp);
+  b.ask(1);
+  b.wait(1);
+  REQUIRE(b.results.at(1));
+  CHECK(b.results.at(1)->size() > 900);
+  CHECK(peer.tcp_accepted == 0);
+}
+
+TEST_CASE("truncation over UDP is followed over TCP; over TCP it is a failure", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop);
+  peer.script.udp = [](ByteView q) { return DnsPeer::Replies{reply_to(q, 0, true)}; };
+  b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Udp);
+  b.ask(1);
+  b.wait(1);
+  b.check_answer(1);
+  peer.script.tcp = peer.script.udp;
+  b.ask(2);
+  b.wait(2);
+  REQUIRE_FALSE(b.results.at(2));
+  CHECK(b.results.at(2).error() == Failure::Truncated);
+}
+
+TEST_CASE("silence moves on to the next upstream, and ends in a timeout when none speaks", "[upstream]") {
+  Bench b;
+  DnsPeer silent(b.loop);
+  DnsPeer peer(b.loop);
+  silent.script.udp = [](ByteView) { return DnsPeer::Replies{}; };
+  b.upstream->set_upstreams(0, {silent.endpoint(), peer.endpoint()}, Protocol::Udp);
+  b.ask(1);
+  b.wait(1);
+  b.check_answer(1);
+  peer.script.udp = silent.script.udp;
+  b.ask(2);
+  b.wait(2);
+  REQUIRE_FALSE(b.results.at(2));
+  CHECK(b.results.at(2).error() == Failure::Timeout);
+  CHECK(b.upstream->counters().pool.timeouts == 4);
+  CHECK(b.upstream->counters().flights == 0);
+}
+
+TEST_CASE("wrong ID and wrong question are not replies: the right one is waited for", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop);
+  peer.script.udp = [](ByteView q) {
+    ByteBuffer id = reply_to(q);
+    id[0] ^= 0xff;
+    ByteBuffer other = reply_to(q);
+    other[13] = 'x';
+    return DnsPeer::Replies{id, other, reply_to(q)};
+  };
+  b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Udp);
+  b.ask(1);
+  b.wait(1);
+  b.check_answer(1);
+  CHECK(peer.udp_ids.size() == 1);
+}
+
+TEST_CASE("a closed port and a reset connection are failures of the network, and the next upstream is asked",
+          "[upstream]") {
+  Bench b;
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  Endpoint closed;
+  {
+    closed = DnsPeer(b.loop).endpoint();
+  }
+  DnsPeer resetting(b.loop);
+  resetting.script.reset_tcp = true;
+  DnsPeer peer(b.loop);
+  b.upstream->set_upstreams(0, {protocol == Protocol::Tcp ? resetting.endpoint() : closed, peer.endpoint()}, protocol);
+  b.ask(1);
+  b.wait(1);
+  b.check_answer(1);
+  CHECK(b.upstream->counters().pool.network_errors == 1);
+  b.upstream->set_upstreams(0, {closed}, protocol);
+  b.ask(2);
+  b.wait(2);
+  REQUIRE_FALSE(b.results.at(2));
+  CHECK(b.results.at(2).error() == Failure::Network);
+}
+
+TEST_CASE("no upstream is told later, not from within ask", "[upstream]") {
+  Bench b;
+  b.ask(1);
+  CHECK(b.results.empty());
+  b.wait(1);
+  CHECK(b.results.at(1).error() == Failure::NoUpstream);
+}
+
+TEST_CASE("a thousand questions: IDs and source ports vary, none is lost", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop);
+  b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Udp);
+  for (FlightId id = 1; id <= 2000; ++id) {
+    b.ask(id, "n" + std::to_string(id));
+    if (id % 50 == 0) b.wait(id);
+  }
+  for (FlightId id = 1; id <= 2000; ++id)
+    b.check_answer(id, "n" + std::to_string(id));
+  CHECK(std::set(peer.udp_ids.begin(), peer.udp_ids.end()).size() > 1800);
+  CHECK(std::set(peer.udp_ports.begin(), peer.udp_ports.end()).size() >= 10);
+  CHECK(b.upstream->counters().channels <= 16);
+}
+
+TEST_CASE("a question over TCP does not wait behind a slow one", "[upstream]") {
+  Bench b;
+  DnsPeer peer(b.loop);
+  peer.script.tcp = [](ByteView q) { return q[13] == 's' ? DnsPeer::Replies{} : DnsPeer::Replies{reply_to(q)}; };
+  b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Tcp);
+  b.ask(1, "slow");
+  b.ask(2, "fast");
+  b.wait(1);
+  b.check_answer(2, "fast");
+  CHECK(peer.tcp_accepted == 2);
+  b.upstream.reset();  // with a question under way
+  CHECK(b.results.size() == 1);
+}

@@ -1,0 +1,64 @@
+#include "agent/kube/requests.h"
+
+#include "agent/base/json.h"
+
+#include "tests/support/catch.h"
+
+using namespace lastlight;
+using namespace lastlight::kube;
+
+namespace {
+const Server kServer{"https://10.96.0.1:443", "tok"};
+}
+
+TEST_CASE("a cordon is one merge PATCH without a list in it") {
+  const HttpRequest r = cordon_node(kServer, "node-a", "lastlight.io/interruption", "id \"x\"");
+  CHECK(r.method == "PATCH");
+  CHECK(r.url == "https://10.96.0.1:443/api/v1/nodes/node-a");
+  const Json body = *parse_json(r.body);
+  CHECK(bool_at(body, "spec", "unschedulable"));
+  CHECK(find(body, "spec")->size() == 1);
+  CHECK(string_at(body, "metadata", "annotations", "lastlight.io/interruption") == "id \"x\"");
+  bool bearer = false, merge = false;
+  for (const HttpHeader& h : r.headers) {
+    bearer |= h.name == "Authorization" && h.value == "Bearer tok";
+    merge |= h.name == "Content-Type" && h.value == "application/merge-patch+json";
+  }
+  CHECK(bearer);
+  CHECK(merge);
+}
+
+TEST_CASE("names cannot leave their place in the URL") {
+  CHECK(percent_encode("a/../b?c=d&e#%") == "a%2F..%2Fb%3Fc%3Dd%26e%23%25");
+  CHECK(get_service(kServer, "ns", "../secrets").url ==
+        "https://10.96.0.1:443/api/v1/namespaces/ns/services/..%2Fsecrets");
+  CHECK(stream_pods(kServer, "n1").url.find("fieldSelector=spec.nodeName%3Dn1&watch=1&sendInitialEvents=true") !=
+        std::string::npos);
+  CHECK(list_pods(kServer, "n1", 20, "a=b").url.ends_with("&limit=20&continue=a%3Db"));
+  CHECK(watch_pods(kServer, "n1", "42").url.ends_with("&resourceVersion=42"));
+}
+
+TEST_CASE("evictions and deletes carry grace and UID") {
+  const PodRef pod{"shop", "web-1", "u-1"};
+  const HttpRequest evict = evict_pod(kServer, pod, 15);
+  CHECK(evict.method == "POST");
+  CHECK(evict.url == "https://10.96.0.1:443/api/v1/namespaces/shop/pods/web-1/eviction");
+  const Json eviction = *parse_json(evict.body);
+  CHECK(string_at(eviction, "apiVersion") == "policy/v1");
+  CHECK(int_at(eviction, "deleteOptions", "gracePeriodSeconds") == 15);
+  CHECK(string_at(eviction, "deleteOptions", "preconditions", "uid") == "u-1");
+  const HttpRequest remove = delete_pod(kServer, pod, 1);
+  CHECK(remove.method == "DELETE");
+  CHECK(remove.url == "https://10.96.0.1:443/api/v1/namespaces/shop/pods/web-1");
+  CHECK(int_at(*parse_json(remove.body), "gracePeriodSeconds") == 1);
+  CHECK(string_at(*parse_json(remove.body), "preconditions", "uid") == "u-1");
+}
+
+TEST_CASE("an Event names the node as the kubelet does") {
+  const HttpRequest r =
+      create_event(kServer, {"n1", "n1.cordon.1", "Normal", "Cordon", "done", "2017-09-18T08:22:00Z"});
+  const Json body = *parse_json(r.body);
+  CHECK(r.url.ends_with("/api/v1/namespaces/default/events"));
+  CHECK(string_at(body, "involvedObject", "uid") == "n1");
+  CHECK(string_at(body, "lastTimestamp") == "2017-09-18T08:22:00Z");
+}
