@@ -236,7 +236,8 @@ void HttpClient::Impl::look_up_or_connect(Transfer& transfer) {
     return fail(transfer, "a control character in the request's method or headers");
   }
   if (origin->literal) return connect(transfer, {});
-  resolve_(origin->host, [this, id = transfer.id](const std::vector<IpAddress>& addresses) { on_resolved(id, addresses); });
+  resolve_(origin->host,
+           [this, id = transfer.id](const std::vector<IpAddress>& addresses) { on_resolved(id, addresses); });
 }
 
 void HttpClient::Impl::on_resolved(RequestId id, const std::vector<IpAddress>& addresses) {
