@@ -10,14 +10,13 @@ namespace lastlight {
 namespace {
 
 ByteBuffer query_for(const dns::Name& name, dns::Type type) {
-  ByteBuffer query(dns::kHeaderSize);
+  const std::size_t after = dns::kHeaderSize + name.size;
+  ByteBuffer query(after + 4);
   dns::store16(query, 2, dns::kRd);
   dns::store16(query, 4, 1);  // QDCOUNT
-  query.insert(query.end(), name.octets.begin(), name.octets.begin() + static_cast<std::ptrdiff_t>(name.size));
-  const std::size_t at = query.size();
-  query.resize(at + 4);
-  dns::store16(query, at, type);
-  dns::store16(query, at + 2, dns::kClassIn);
+  std::copy_n(name.octets.begin(), name.size, query.begin() + dns::kHeaderSize);
+  dns::store16(query, after, type);
+  dns::store16(query, after + 2, dns::kClassIn);
   return query;
 }
 
