@@ -56,7 +56,9 @@ struct DnsConfig {
   Duration attempt_timeout = 2s;     // one upstream's turn
   Duration failure_ttl = 1s;         // RFC 9520 s3.2: failures are cached at least 1 s
   std::uint32_t max_flights = 4096;  // distinct questions in flight
-  std::uint32_t max_waiters = 256;   // clients per question in flight
+  // Clients per question in flight: a whole node may ask one cold name at once. A waiter is some 250 bytes, and there
+  // are at most 4 * max_flights in all: 4 MiB.
+  std::uint32_t max_waiters = 4096;
   std::uint16_t udp_payload = 1232;  // EDNS size we advertise and the most we send over UDP (RFC 9715)
   Duration tcp_idle_timeout = 10s;
   std::uint32_t tcp_max_connections = 1024;

@@ -17,11 +17,11 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/base/backoff.h"
 #include "agent/base/http.h"
 #include "agent/config.h"
 #include "agent/kube/requests.h"
 #include "agent/kube/watch.h"
-#include "interrupt/backoff.h"
 #include "interrupt/notice.h"
 #include "interrupt/plan.h"
 

@@ -1,27 +1,22 @@
-// Exponential back-off with full jitter: the ceiling doubles from `min` to `max` with each failure in a row, and the
-// wait is drawn evenly between `min` and the ceiling, so that a fleet that failed together does not return together.
-// Pure: the caller draws the random number and keeps the time.
+// How long to wait after the n-th failure in a row: the ceiling doubles from `min` to `max`, and the wait is drawn from
+// its upper half, so that nodes that failed together do not return together. Never below min, never above max (min wins
+// where they cross). Pure: the caller draws the random number, counts the failures and keeps the time.
 #pragma once
 
-#include <cstdint>
+#include <algorithm>
+#include <functional>
 
 #include "agent/base/time.h"
 
 namespace lastlight {
 
-class Backoff {
- public:
-  Backoff(Duration min, Duration max) : min_(min), max_(max < min ? min : max) {}
+using Uniform = std::move_only_function<double()>;  // draws from [0, 1)
 
-  // The wait after one more failure. `uniform` is drawn from [0, 1).
-  Duration next(double uniform);
-  void reset() { failures_ = 0; }
-  std::uint32_t failures() const { return failures_; }
-
- private:
-  Duration min_;
-  Duration max_;
-  std::uint32_t failures_ = 0;
-};
+inline Duration backoff(Duration min, Duration max, unsigned failures, double uniform) {
+  const unsigned doublings = std::min(failures == 0 ? 0U : failures - 1, 20U);
+  const double ceiling = std::min(seconds(max), seconds(min) * static_cast<double>(1U << doublings));
+  const double wait = ceiling * (0.5 + 0.5 * std::clamp(uniform, 0.0, 1.0));
+  return std::max(min, std::chrono::duration_cast<Duration>(std::chrono::duration<double>(wait)));
+}
 
 }  // namespace lastlight

@@ -10,9 +10,9 @@
 #include <string>
 #include <variant>
 
+#include "agent/base/backoff.h"
 #include "agent/base/http.h"
 #include "agent/config.h"
-#include "interrupt/backoff.h"
 #include "interrupt/notice.h"
 
 namespace lastlight::interrupt {

@@ -5,28 +5,25 @@
 using namespace lastlight;
 using namespace std::chrono_literals;
 
-TEST_CASE("the ceiling doubles to the maximum and the wait never leaves the bounds") {
-  Backoff backoff(200ms, 2s);
-  CHECK(backoff.next(1) == 400ms);
-  CHECK(backoff.next(1) == 800ms);
-  CHECK(backoff.next(1) == 1600ms);
-  CHECK(backoff.next(1) == 2s);
-  CHECK(backoff.next(0) == 200ms);
-  CHECK(backoff.next(0.5) == 1100ms);
-  CHECK(backoff.failures() == 6);
-  backoff.reset();
-  CHECK(backoff.next(1) == 400ms);
+TEST_CASE("the ceiling doubles to the maximum, and a wait is its upper half") {
+  CHECK(backoff(200ms, 2s, 1, 1) == 200ms);
+  CHECK(backoff(200ms, 2s, 2, 1) == 400ms);
+  CHECK(backoff(200ms, 2s, 3, 1) == 800ms);
+  CHECK(backoff(200ms, 2s, 4, 1) == 1600ms);
+  CHECK(backoff(200ms, 2s, 5, 1) == 2s);
+  CHECK(backoff(200ms, 2s, 5, 0) == 1s);
+  CHECK(backoff(200ms, 2s, 5, 0.5) == 1500ms);
 }
 
-TEST_CASE("odd bounds and draws are harmless") {
-  CHECK(Backoff(5s, 1s).next(0.9) == 5s);
-  CHECK(Backoff(1s, 2s).next(7) == 2s);
-  CHECK(Backoff(1s, 2s).next(-7) == 1s);
-  Backoff from_zero(0s, 1s);
-  for (int i = 0; i < 100; ++i)
-    CHECK(from_zero.next(1) <= 1s);
-  CHECK(from_zero.next(1) == 1s);
-  Backoff forever(1ns, Duration::max());
-  for (int i = 0; i < 200; ++i)
-    CHECK(forever.next(0.999) >= 1ns);
+TEST_CASE("a wait never leaves its bounds, whatever is drawn and however long it has failed") {
+  for (const unsigned failures : {0U, 1U, 2U, 7U, 64U, 4'000'000'000U}) {
+    for (const double uniform : {-7.0, 0.0, 0.999, 7.0}) {
+      const Duration wait = backoff(200ms, 2s, failures, uniform);
+      INFO(failures << " failures, " << uniform);
+      CHECK(wait >= 200ms);
+      CHECK(wait <= 2s);
+      CHECK(backoff(5s, 1s, failures, uniform) == 5s);
+      CHECK(backoff(0s, 1s, failures, uniform) == 0s);
+    }
+  }
 }

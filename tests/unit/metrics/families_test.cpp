@@ -82,3 +82,11 @@ TEST_CASE("a histogram is cumulative, in seconds, and counts every value") {
 TEST_CASE("no families, no text") {
   CHECK(Families().render().empty());
 }
+
+TEST_CASE("a name or a label that Prometheus would refuse is refused here") {
+  Families families;
+  CHECK_THROWS_AS(families.gauge("no-dash", "x", 1), std::invalid_argument);
+  CHECK_THROWS_AS(families.gauge("label", "x", 1, {{"le-vel", "1"}}), std::invalid_argument);
+  families.counter("kind", "x", 1);
+  CHECK_THROWS_AS(families.gauge("kind_total", "x", 1), std::invalid_argument);  // it is a counter already
+}
