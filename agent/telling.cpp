@@ -52,16 +52,4 @@ std::string_view advice(interrupt::Diagnosis diagnosis) {
   return "unknown";
 }
 
-std::string_view action_name(interrupt::NoticeAction action) {
-  switch (action) {
-    case interrupt::NoticeAction::Terminate:
-      return "terminate";
-    case interrupt::NoticeAction::Stop:
-      return "stop";
-    case interrupt::NoticeAction::Hibernate:
-      return "hibernate";
-  }
-  return "unknown";
-}
-
 }  // namespace lastlight

@@ -11,6 +11,5 @@ namespace lastlight {
 
 std::string_view event_name(interrupt::Fact::Kind kind);
 std::string_view advice(interrupt::Diagnosis diagnosis);
-std::string_view action_name(interrupt::NoticeAction action);
 
 }  // namespace lastlight
