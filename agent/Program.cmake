@@ -14,3 +14,7 @@ target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/gen
 
 add_executable(lastlight main.cpp)
 target_link_libraries(lastlight PRIVATE lastlight_app)
+
+# Changes the node's network and ends; the agent runs it and links nothing of it.
+add_executable(lastlight-takeover takeover_main.cpp cli/takeover.cpp)
+target_link_libraries(lastlight-takeover PRIVATE lastlight_takeover)

@@ -1,7 +1,13 @@
 // Flags -> a command -> an exit code. Here, and in the reader of the configuration, exceptions end.
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <iostream>
+#include <string>
+#include <string_view>
+
+#include <unistd.h>
 
 #include "agent/app.h"
 #include "agent/base/log.h"
@@ -16,6 +22,17 @@ using namespace lastlight;
 
 const char* environment(const char* name) {
   return std::getenv(name);
+}
+
+// What changes the node's network is a program of its own, beside this one. Returns only when it cannot be started.
+int become_takeover(char** argv) {
+  std::string path(4096, '\0');
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  path.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  path += "-takeover";
+  ::execv(path.c_str(), argv + 1);
+  std::cerr << "lastlight: cannot run " << path << ": " << std::strerror(errno) << '\n';
+  return 1;
 }
 
 int run(const cli::Command& command) {
@@ -35,6 +52,7 @@ int run(const cli::Command& command) {
 
 int main(int argc, char** argv) {
   try {
+    if (argc > 1 && std::string_view(argv[1]) == "takeover") return become_takeover(argv);
     const auto command = cli::parse_command(argc, argv);
     if (!command) {
       (command.error().exit_code == 0 ? std::cout : std::cerr) << command.error().text;

@@ -2,3 +2,4 @@
 lastlight_core(lastlight_dnscache_transport SOURCES upstream_pool.cpp tcp_framing.cpp resolv_conf.cpp LINK lastlight_base)
 lastlight_shell(lastlight_dnscache SOURCES upstream.cpp server.cpp LINK lastlight_dnscache_transport lastlight_io_net
                 PRIVATE ll_cares)
+add_subdirectory(takeover)

@@ -1,7 +1,7 @@
 # The libraries, one imported target each, so that a module names what it opens: ll_uv, ll_curl, ll_cares, ll_mhd, ll_yaml,
-# ll_json, ll_prometheus, ll_spdlog, ll_cli11. Headers are SYSTEM: warnings are for our code.
+# ll_json, ll_prometheus, ll_spdlog, ll_cli11, ll_nftables, ll_netlink. Headers are SYSTEM: warnings are for our code.
 find_package(PkgConfig REQUIRED)
-foreach(pair uv:libuv curl:libcurl cares:libcares mhd:libmicrohttpd)
+foreach(pair uv:libuv curl:libcurl cares:libcares mhd:libmicrohttpd nftables:libnftables netlink:libnl-route-3.0)
   string(REPLACE ":" ";" pair "${pair}")
   list(GET pair 0 short)
   list(GET pair 1 module)

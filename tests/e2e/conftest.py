@@ -4,6 +4,7 @@
     workload(node, ...)      test     starts a node with pods (rig/workload.py) and clears it up: workload("spot-1", Population(web=3))
     coredns_factory(*sites)  test     starts a CoreDNS (rig/coredns.py): coredns_factory(site(".", answer("203.0.113.7"))); as many as you like
     agent_factory(config)    test     starts the agent (rig/agent.py): agent_factory({"dns": {"zones": [zone(".", coredns)]}})
+    cluster_net              test     a node, a pod and another node as network namespaces (rig/netns.py); `namespaces` skips where there can be none
     cache_dir                session  the git-ignored folder for what is slow to make
 
 A peer that is not built yet is built on first use (minutes); where that is impossible the tests that need it are skipped with
@@ -19,7 +20,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from rig import peers  # noqa: E402  pylint: disable=wrong-import-position
+from rig import netns, peers  # noqa: E402  pylint: disable=wrong-import-position
 from rig.agent import Agent, AgentMissing, binary as built_agent  # noqa: E402  pylint: disable=wrong-import-position
 from rig.control_plane import PEERS, ControlPlane  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import CoreDNS  # noqa: E402  pylint: disable=wrong-import-position
@@ -81,3 +82,16 @@ def agent_binary():
 def agent_factory(tmp_path_factory, agent_binary):  # pylint: disable=redefined-outer-name,unused-argument
     with contextlib.ExitStack() as running:
         yield lambda config, **options: running.enter_context(Agent(tmp_path_factory.mktemp("agent"), config, **options))
+
+
+@pytest.fixture(scope="session")
+def namespaces():
+    reason = netns.possible()
+    if reason:
+        _missing(reason)
+
+
+@pytest.fixture
+def cluster_net(namespaces):  # pylint: disable=redefined-outer-name,unused-argument
+    with netns.Cluster() as made:
+        yield made

@@ -1,0 +1,58 @@
+#include "agent/cli/takeover.h"
+
+#include <ostream>
+
+#include "dnscache/takeover/link.h"
+#include "dnscache/takeover/nftables.h"
+#include "dnscache/takeover/ruleset.h"
+
+namespace lastlight::cli {
+
+namespace {
+
+using Result = std::expected<void, std::string>;
+
+// The addresses first: rules without them would do nothing, they without rules leave kube-proxy in charge. Nothing is
+// intercepted before a socket of ours renews the lease.
+Result up(const dns::TakeoverPlan& plan, std::ostream& out) {
+  const auto link = dns::raise_link(plan.interface, plan.addresses());
+  if (!link) return std::unexpected(link.error());
+  out << "link " << *link << "\n";
+  auto rules = dns::run_nftables(rules_up(plan));
+  if (rules) return rules;
+  // A set or chain of an earlier version that differs cannot be added over; its lease is lost, and renewed at once.
+  return dns::run_nftables(dns::rules_removed() + rules_up(plan));
+}
+
+// The rules first: a query tracked before its address is gone goes kube-proxy's way.
+Result down(const dns::TakeoverPlan& plan) {
+  if (auto rules = dns::run_nftables(rules_down(plan)); !rules) return rules;
+  return dns::lower_link(plan.interface, plan.cluster_ips);
+}
+
+Result remove(const dns::TakeoverPlan& plan) {
+  if (auto rules = dns::run_nftables(dns::rules_removed()); !rules) return rules;
+  return dns::lower_link(plan.interface, plan.addresses());
+}
+
+}  // namespace
+
+int takeover(std::span<const std::string> words, std::ostream& out, std::ostream& errors) {
+  const std::string verb = words.empty() ? "" : words.front();
+  if (verb != "up" && verb != "repair" && verb != "down" && verb != "remove") {
+    errors << "usage: lastlight takeover up|repair|down|remove [--interface NAME] [--port N] [--lease-ms N] "
+              "[--cluster-ip IP]... [--link-local IP=FALLBACK]...\n";
+    return 2;
+  }
+  const auto plan = dns::parse_arguments(words.subspan(1));
+  if (!plan) {
+    errors << "lastlight takeover: " << plan.error() << "\n";
+    return 2;
+  }
+  const Result done = verb == "down" ? down(*plan) : verb == "remove" ? remove(*plan) : up(*plan, out);
+  if (done) return 0;
+  errors << "lastlight takeover " << verb << ": " << done.error() << "\n";
+  return 1;
+}
+
+}  // namespace lastlight::cli

@@ -1,0 +1,1 @@
+lastlight_test(test_takeover FOLDERS unit/takeover LINK lastlight_takeover_core)
