@@ -25,10 +25,11 @@ namespace {
 constexpr std::uint32_t kOwnNames = ~std::uint32_t{0};
 constexpr Duration kLagPeriod = std::chrono::milliseconds(500);
 
-std::uint64_t random_seed() {
-  std::uint64_t seed = 0;
-  if (::getrandom(&seed, sizeof seed, 0) != sizeof seed) throw std::runtime_error("no randomness from the kernel");
-  return seed;
+template <typename Value>
+Value random_value() {
+  Value value{};
+  if (::getrandom(&value, sizeof value, 0) != sizeof value) throw std::runtime_error("no randomness from the kernel");
+  return value;
 }
 
 }  // namespace
@@ -37,7 +38,7 @@ App::App(Config config)
     : config_(std::move(config)),
       api_server_(api_server_url(config_.kubernetes, [](const char* name) { return std::getenv(name); })),
       leaving_(config_.shutdown_grace),
-      forwarder_(config_.dns, random_seed()),
+      forwarder_(config_.dns, random_value<std::uint64_t>(), random_value<dns::CookieSecret>()),
       upstream_(
           loop_, config_.dns,
           [this](dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) { on_upstream(flight, reply); }),

@@ -1,6 +1,7 @@
 #include "dnscache/answer.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "dnscache/wire.h"
 
@@ -16,6 +17,10 @@ std::uint32_t whole_seconds(Duration d) {
 struct Counts {
   std::uint16_t section[3] = {};
 };
+
+bool is_signature(std::uint16_t type) {
+  return type == kTypeRrsig || type == kTypeNsec || type == kTypeNsec3;
+}
 
 // One pass over the records of a reply.
 class Preparation {
@@ -37,6 +42,9 @@ class Preparation {
     return !reader_.failed() && end_ <= 0xFFFF;
   }
 
+  // Has records that only a client that set DO may see (RFC 4035 s3.2.1).
+  bool has_signatures() const { return has_signatures_; }
+
   Prepared finish() {
     Prepared out;
     const std::uint16_t flags = load16(reply_, 2);
@@ -47,14 +55,14 @@ class Preparation {
       store16(out.message, 6 + 2 * i, kept_.section[i]);
     const bool negative = out.rcode == kNxDomain || !has_final_answer_;
     std::uint32_t least = 0x7FFFFFFF;
-    for (const std::size_t at : ttl_at_) {
-      const std::uint32_t ttl = clamp(load32(reply_, at), negative);
+    for (const Ttl& kept : ttls_) {
+      const std::uint32_t ttl = clamp(least_of_[kept.run], negative);
       least = std::min(least, ttl);
-      store32(out.message, at, ttl);
-      out.ttl_at.push_back(static_cast<std::uint16_t>(at));
+      store32(out.message, kept.at, ttl);
+      out.ttl_at.push_back(static_cast<std::uint16_t>(kept.at));
     }
     // RFC 2308 s5: a negative answer without SOA is not cached. A chain of CNAMEs that ends nowhere is one, too.
-    const bool keepable = !out.failure && !ttl_at_.empty() && (!negative || soa_minimum_);
+    const bool keepable = !out.failure && !ttls_.empty() && (!negative || soa_minimum_);
     out.ttl = keepable ? std::chrono::seconds(least) : Duration{0};
     return out;
   }
@@ -83,15 +91,33 @@ class Preparation {
   void keep(std::size_t section, const Record& record) {
     ++kept_.section[section];
     end_ = record.end();
-    ttl_at_.push_back(record.ttl_at);
+    has_signatures_ = has_signatures_ || (is_signature(record.type) && record.type != type_);
+    keep_ttl(section, record);
     if (section == 0 && (record.type == type_ || type_ == kTypeAny)) has_final_answer_ = true;
     if (section == 1 && record.type == kTypeSoa) {
       soa_minimum_ = effective_ttl(load32(reply_, record.end() - 4));
     }
   }
 
+  // RFC 2181 s5.2: the TTLs of an RRset are to be equal; where they are not, the least is that of all. Its records
+  // stand together in every message we know of; where they do not, each run has a TTL of its own.
+  void keep_ttl(std::size_t section, const Record& record) {
+    Name owner;
+    Reader(reply_, record.begin).name(&owner);
+    const bool goes_on = !least_of_.empty() && run_section_ == section && run_type_ == record.type &&
+                         same_name(run_owner_.view(), owner.view());
+    if (!goes_on) {
+      least_of_.push_back(0x7FFFFFFF);
+      run_section_ = section;
+      run_type_ = record.type;
+      run_owner_ = owner;
+    }
+    least_of_.back() = std::min(least_of_.back(), effective_ttl(record.ttl));
+    ttls_.push_back({record.ttl_at, least_of_.size() - 1});
+  }
+
   std::uint32_t clamp(std::uint32_t wire_ttl, bool negative) const {
-    std::uint32_t ttl = std::min(effective_ttl(wire_ttl), whole_seconds(limits_.max_ttl));
+    std::uint32_t ttl = std::min(wire_ttl, whole_seconds(limits_.max_ttl));
     if (negative) {
       ttl = std::min(ttl, whole_seconds(limits_.max_negative_ttl));
       return soa_minimum_ ? std::min(ttl, *soa_minimum_) : ttl;
@@ -106,7 +132,17 @@ class Preparation {
   std::uint16_t class_;
   std::size_t end_ = 0;
   Counts kept_;
-  std::vector<std::size_t> ttl_at_;  // grows by records read, never by a count of the header
+  // Both grow by records read, never by a count of the header.
+  struct Ttl {
+    std::size_t at;
+    std::size_t run;
+  };
+  std::vector<Ttl> ttls_;
+  std::vector<std::uint32_t> least_of_;  // each run; the last is the one being read:
+  std::size_t run_section_ = 0;
+  std::uint16_t run_type_ = 0;
+  Name run_owner_;
+  bool has_signatures_ = false;
   bool seen_opt_ = false;
   bool has_final_answer_ = false;
   std::uint16_t extended_rcode_ = 0;
@@ -124,9 +160,62 @@ bool answers(ByteView reply, ByteView question) {
   return same_name(theirs.first(name), question.first(name)) && std::ranges::equal(theirs.last(4), question.last(4));
 }
 
+void append_name(ByteBuffer& out, const Name& name, ByteView asked) {
+  if (same_name(name.view(), asked)) {
+    out.push_back(0xC0);
+    out.push_back(kHeaderSize);
+  } else {
+    out.insert(out.end(), name.octets.begin(), name.octets.begin() + static_cast<std::ptrdiff_t>(name.size));
+  }
+}
+
+// Appends a record so that it stands on its own: names may have been written as pointers into one that goes.
+void append_record(ByteBuffer& out, ByteView reply, const Record& record, ByteView asked) {
+  const auto copy = [&](std::size_t from, std::size_t to) {
+    out.insert(out.end(), reply.begin() + static_cast<std::ptrdiff_t>(from),
+               reply.begin() + static_cast<std::ptrdiff_t>(to));
+  };
+  Name name;
+  Reader(reply, record.begin).name(&name);
+  append_name(out, name, asked);
+  copy(record.begin + record.owner_size, record.rdata_at);
+  const std::size_t rdata = out.size();
+  const RdataLayout layout = rdata_layout(record.type);
+  copy(record.rdata_at, record.rdata_at + layout.before);
+  Reader reader(reply, record.rdata_at + layout.before);
+  for (int i = 0; i < layout.names; ++i) {
+    reader.name(&name);
+    append_name(out, name, asked);
+  }
+  copy(reader.at(), record.end());
+  store16(out, rdata - 2, static_cast<std::uint16_t>(out.size() - rdata));
+}
+
+// The reply, which has been read whole, as it would be without its signatures. None if that is longer than a message.
+std::optional<ByteBuffer> without_signatures(ByteView reply, ByteView question) {
+  const ByteView asked = question.first(question.size() - 4);
+  const std::uint16_t type = load16(question, question.size() - 4);
+  ByteBuffer out(reply.begin(), reply.begin() + static_cast<std::ptrdiff_t>(kHeaderSize + question.size()));
+  Reader reader(reply, out.size());
+  for (std::size_t section = 0; section < 3; ++section) {
+    std::uint16_t kept = 0;
+    for (std::uint16_t i = load16(reply, 6 + 2 * section); i > 0; --i) {
+      Record record;
+      reader.record(record);
+      if (is_signature(record.type) && record.type != type) continue;
+      append_record(out, reply, record, asked);
+      ++kept;
+      if (out.size() > 0xFFFF) return std::nullopt;
+    }
+    store16(out, 6 + 2 * section, kept);
+  }
+  return out;
+}
+
 }  // namespace
 
-std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits) {
+std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits,
+                                               bool dnssec_ok) {
   if (reply.size() < kHeaderSize || reply.size() > 0xFFFF) return std::unexpected(Defect::Malformed);
   const std::uint16_t flags = load16(reply, 2);
   const std::uint16_t rcode = flags & kRcodeMask;
@@ -138,6 +227,10 @@ std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question
   if (flags & kTc) return std::unexpected(Defect::Truncated);
   Preparation preparation(reply, question, limits);
   if (!preparation.read()) return std::unexpected(Defect::Malformed);
+  if (!dnssec_ok && preparation.has_signatures()) {
+    const auto plain = without_signatures(reply, question);
+    return plain ? prepare_answer(*plain, question, limits) : std::unexpected(Defect::Malformed);
+  }
   return preparation.finish();
 }
 

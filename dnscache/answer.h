@@ -1,6 +1,7 @@
 // An upstream's answer, checked whole and made ready to be sent many times: its OPT is gone (hop by hop, RFC 6891
 // s6.2.6), its TTLs are clamped, and where each TTL stands is known. Decides too whether and how long it may be kept.
-// RFC 1035 s7.3, s7.4, 2181 s5.2, s8, 2308 s3, s5, 5452 s9.1 (the question must be ours), 9520 s3.
+// RFC 1035 s7.3, s7.4, 2181 s5.2 (one TTL for an RRset), s8, 4035 s3.2.1 (signatures only for those who asked), 2308
+// s3, s5, 5452 s9.1 (the question must be ours), 9520 s3.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +39,10 @@ struct Prepared {
   Answer answer() const { return {message, ttl_at, failure}; }
 };
 
-// `question`: name, type and class that were asked, of a query with opcode 0.
-std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits);
+// `question`: name, type and class that were asked, of a query with opcode 0. Without `dnssec_ok` (the query's DO bit)
+// RRSIG, NSEC and NSEC3 records that were not asked for by type are left out.
+std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits,
+                                               bool dnssec_ok = true);
 
 // The failure that stands for `question` when there is no message to relay.
 Prepared make_failure(ByteView question, std::uint16_t rcode);

@@ -31,6 +31,11 @@ Ede ede_of(Failure why) {
   return Ede::Other;
 }
 
+// RFC 7828 s3.1: in units of 100 ms.
+std::uint16_t keepalive_of(Duration idle) {
+  return static_cast<std::uint16_t>(std::clamp<std::int64_t>(idle / std::chrono::milliseconds(100), 0, 0xFFFF));
+}
+
 bool is_udp(const Client& client) {
   return client.transport == Transport::Udp;
 }
@@ -39,8 +44,9 @@ bool is_udp(const Client& client) {
 
 class Forwarder::State {
  public:
-  State(const DnsConfig& config, std::uint64_t seed)
+  State(const DnsConfig& config, std::uint64_t seed, const CookieSecret& cookie_secret)
       : config_(config),
+        cookies_(cookie_secret),
         zones_(config.zones),
         cache_(config.cache_size, seed),
         flights_(config.max_flights, config.max_waiters, seed ^ 1) {}
@@ -72,6 +78,7 @@ class Forwarder::State {
   ResponseForm form(const Query& query, const Client& client) const;
 
   DnsConfig config_;
+  Cookies cookies_;
   Zones zones_;
   Cache cache_;
   Flights flights_;
@@ -81,7 +88,9 @@ class Forwarder::State {
 };
 
 ResponseForm Forwarder::State::form(const Query& query, const Client& client) const {
-  return {.limit = size_limit(query, is_udp(client), config_.udp_payload), .payload = config_.udp_payload};
+  ResponseForm out{.limit = size_limit(query, is_udp(client), config_.udp_payload), .payload = config_.udp_payload};
+  if (!is_udp(client) && query.edns && query.edns->keepalive) out.keepalive = keepalive_of(config_.tcp_idle_timeout);
+  return out;
 }
 
 Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& client, Instant now, MutableByteView out) {
@@ -102,8 +111,12 @@ Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& cli
   if (query.edns && query.edns->version != 0) {
     return error(query, kBadVers, std::nullopt, counters_.bad_version, out);
   }
+  const auto cookie = query.edns ? cookies_.renew(query.edns->cookie, client.peer.address, now) : Cookies::Seen::None;
   switch (query.opcode()) {
     case kOpQuery:
+      if (query.question.empty()) {  // RFC 7873 s5.4: only a cookie was asked for
+        return error(query, cookie == Cookies::Seen::Bad ? kBadCookie : kNoError, std::nullopt, counters_.local, out);
+      }
       return question(query, client, now, out);
     case kOpNotify:
     case kOpUpdate:
@@ -207,7 +220,8 @@ std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, In
   const ZoneConfig& zone = config_.zones[flight->zone];
   const ByteView question = ByteView(flight->key).subspan(1);
   auto prepared = prepare_answer(
-      reply, question, {.min_ttl = zone.min_ttl, .max_ttl = zone.max_ttl, .max_negative_ttl = zone.max_negative_ttl});
+      reply, question, {.min_ttl = zone.min_ttl, .max_ttl = zone.max_ttl, .max_negative_ttl = zone.max_negative_ttl},
+      key_has_dnssec_ok(flight->key));
   if (!prepared) {
     const bool truncated = prepared.error() == Defect::Truncated;
     ++(truncated ? counters_.truncated_replies : counters_.invalid_replies);
@@ -300,8 +314,8 @@ std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteVie
   return {{waiter.to, std::move(message)}};
 }
 
-Forwarder::Forwarder(const DnsConfig& config, std::uint64_t hash_seed)
-    : state_(std::make_unique<State>(config, hash_seed)) {}
+Forwarder::Forwarder(const DnsConfig& config, std::uint64_t hash_seed, const CookieSecret& cookie_secret)
+    : state_(std::make_unique<State>(config, hash_seed, cookie_secret)) {}
 Forwarder::~Forwarder() = default;
 Forwarder::Forwarder(Forwarder&&) noexcept = default;
 Forwarder& Forwarder::operator=(Forwarder&&) noexcept = default;

@@ -18,6 +18,7 @@
 #include "agent/base/bytes.h"
 #include "agent/base/time.h"
 #include "agent/config.h"
+#include "dnscache/cookies.h"
 #include "dnscache/counters.h"
 
 namespace lastlight::dns {
@@ -50,8 +51,9 @@ struct Delivery {
 
 class Forwarder {
  public:
-  // Zones are those of config.zones, by index. `hash_seed` is random, so that nobody can aim at one bucket.
-  Forwarder(const DnsConfig& config, std::uint64_t hash_seed);
+  // Zones are those of config.zones, by index. `hash_seed` is random, so that nobody can aim at one bucket; so is
+  // `cookie_secret` wherever clients are served.
+  Forwarder(const DnsConfig& config, std::uint64_t hash_seed, const CookieSecret& cookie_secret = {});
   ~Forwarder();
   Forwarder(Forwarder&&) noexcept;
   Forwarder& operator=(Forwarder&&) noexcept;

@@ -21,12 +21,35 @@ struct SipState {
     d = std::rotl(d, 21) ^ a;
     c = std::rotl(c, 32);
   }
-  void absorb(std::uint64_t word) {
-    d ^= word;
-    round();
-    a ^= word;
-  }
 };
+
+// C rounds for each word, D at the end.
+template <int C, int D>
+std::uint64_t sip(ByteView octets, std::uint64_t k0, std::uint64_t k1) {
+  SipState state{k0 ^ 0x736F6D6570736575ULL, k1 ^ 0x646F72616E646F6DULL, k0 ^ 0x6C7967656E657261ULL,
+                 k1 ^ 0x7465646279746573ULL};
+  const auto absorb = [&state](std::uint64_t word) {
+    state.d ^= word;
+    for (int i = 0; i < C; ++i)
+      state.round();
+    state.a ^= word;
+  };
+  std::uint64_t word = 0;
+  std::size_t filled = 0;
+  for (const std::uint8_t octet : octets) {
+    word |= std::uint64_t{octet} << (8 * filled);
+    if (++filled == 8) {
+      absorb(word);
+      word = 0;
+      filled = 0;
+    }
+  }
+  absorb(word | (static_cast<std::uint64_t>(octets.size()) << 56));
+  state.c ^= 0xFF;
+  for (int i = 0; i < D; ++i)
+    state.round();
+  return state.a ^ state.b ^ state.c ^ state.d;
+}
 
 // The second half of the key from the same seed (one step of splitmix64): the seed is all the entropy there is.
 std::uint64_t spread(std::uint64_t x) {
@@ -39,24 +62,14 @@ std::uint64_t spread(std::uint64_t x) {
 }  // namespace
 
 std::uint64_t hash_octets(ByteView octets, std::uint64_t seed) {
-  const std::uint64_t second = spread(seed);
-  SipState state{seed ^ 0x736F6D6570736575ULL, second ^ 0x646F72616E646F6DULL, seed ^ 0x6C7967656E657261ULL,
-                 second ^ 0x7465646279746573ULL};
-  std::uint64_t word = 0;
-  std::size_t filled = 0;
-  for (const std::uint8_t octet : octets) {
-    word |= std::uint64_t{octet} << (8 * filled);
-    if (++filled == 8) {
-      state.absorb(word);
-      word = 0;
-      filled = 0;
-    }
-  }
-  state.absorb(word | (static_cast<std::uint64_t>(octets.size()) << 56));
-  state.c ^= 0xFF;
-  for (int i = 0; i < 3; ++i)
-    state.round();
-  return state.a ^ state.b ^ state.c ^ state.d;
+  return sip<1, 3>(octets, seed, spread(seed));
+}
+
+std::uint64_t siphash24(ByteView octets, const std::array<std::uint8_t, 16>& key) {
+  std::uint64_t half[2] = {};
+  for (std::size_t i = 0; i < key.size(); ++i)
+    half[i / 8] |= std::uint64_t{key[i]} << (8 * (i % 8));
+  return sip<2, 4>(octets, half[0], half[1]);
 }
 
 }  // namespace lastlight::dns

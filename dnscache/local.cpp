@@ -11,12 +11,15 @@ namespace {
 
 constexpr std::uint32_t kTtl = 3600;
 constexpr std::array<std::uint8_t, 11> kLocalhost = {9, 'l', 'o', 'c', 'a', 'l', 'h', 'o', 's', 't', 0};
+constexpr std::array<std::uint8_t, 9> kInvalid = {7, 'i', 'n', 'v', 'a', 'l', 'i', 'd', 0};
 
-bool is_localhost(ByteView name) {
+// Both fit into a few octets at the end, so most names are told apart without looking at their labels.
+bool is_under(ByteView name, ByteView top) {
+  if (name.size() < top.size() || !std::ranges::equal(name.last(top.size()), top)) return false;
   std::size_t at = 0;
-  while (name.size() - at > kLocalhost.size())
+  while (name.size() - at > top.size())
     at += std::size_t{name[at]} + 1;
-  return std::ranges::equal(name.subspan(at), kLocalhost);
+  return name.size() - at == top.size();
 }
 
 Prepared with_record(const Query& query, std::uint16_t type, ByteView rdata) {
@@ -42,7 +45,12 @@ std::optional<Prepared> local_answer(const Query& query, ByteView name) {
     static constexpr std::array<std::uint8_t, 9> kHinfo = {7, 'R', 'F', 'C', '8', '4', '8', '2', 0};
     return with_record(query, kTypeHinfo, kHinfo);
   }
-  if (!is_localhost(name)) return std::nullopt;
+  if (is_under(name, kInvalid)) {
+    Prepared none = make_failure(query.question, kNxDomain);
+    none.failure = false;
+    return none;
+  }
+  if (!is_under(name, kLocalhost)) return std::nullopt;
   if (query.qclass == kClassIn && query.type == kTypeA) {
     static constexpr std::array<std::uint8_t, 4> kV4 = {127, 0, 0, 1};
     return with_record(query, kTypeA, kV4);

@@ -6,19 +6,6 @@ namespace lastlight::dns {
 
 namespace {
 
-constexpr std::size_t kOptSize = 11;
-
-// RFC 6891 s6.1.2: options are {code, length, octets} to the end of the RDATA.
-bool options_well_formed(ByteView rdata) {
-  while (!rdata.empty()) {
-    if (rdata.size() < 4) return false;
-    const std::size_t size = std::size_t{4} + load16(rdata, 2);
-    if (rdata.size() < size) return false;
-    rdata = rdata.subspan(size);
-  }
-  return true;
-}
-
 // Finds the OPT record among the records of a query; false if the message is malformed.
 bool read_records(ByteView packet, Reader& reader, Query& out) {
   const auto mode = out.opcode() == kOpUpdate ? Reader::Rdata::Skip : Reader::Rdata::Walk;
@@ -29,10 +16,7 @@ bool read_records(ByteView packet, Reader& reader, Query& out) {
       if (!reader.record(record, mode)) return false;
       if (record.type != kTypeOpt) continue;
       if (section != 2 || record.owner_size != 1 || out.edns) return false;  // RFC 6891 s6.1.1
-      if (!options_well_formed(packet.subspan(record.rdata_at, record.rdata_size))) return false;
-      out.edns = Edns{.version = static_cast<std::uint8_t>(record.ttl >> 16),
-                      .payload = record.rr_class,
-                      .dnssec_ok = (record.ttl & kEdnsDo) != 0};
+      if (!read_opt(packet, record, out.edns.emplace())) return false;
     }
   }
   return true;
@@ -58,10 +42,13 @@ Reading read_query(ByteView packet, Query& out) {
   const std::uint8_t opcode = out.opcode();
   // What the sections of an unknown opcode mean is unknown: only the header is answered (RFC 8906 s3.1.4).
   if (opcode != kOpQuery && opcode != kOpNotify && opcode != kOpUpdate) return Reading::Query;
-  if (load16(packet, 4) != 1) return Reading::Malformed;
+  const std::uint16_t questions = load16(packet, 4);
   Reader reader(packet);
-  if (!read_question(packet, reader, out)) return Reading::Malformed;
-  return read_records(packet, reader, out) ? Reading::Query : Reading::Malformed;
+  if (questions == 1 && !read_question(packet, reader, out)) return Reading::Malformed;
+  if (questions > 1 || !read_records(packet, reader, out)) return Reading::Malformed;
+  // No question at all is how a client asks for a cookie and nothing else (RFC 7873 s5.4).
+  const bool complete = questions == 1 || (opcode == kOpQuery && out.edns && out.edns->cookie.size != 0);
+  return complete ? Reading::Query : Reading::Malformed;
 }
 
 Key::Key(const Query& query) {
@@ -76,15 +63,13 @@ Key::Key(const Query& query) {
 }
 
 ByteBuffer upstream_query(const Query& query, std::uint16_t payload) {
-  ByteBuffer out(kHeaderSize + query.question.size() + kOptSize);
+  const std::size_t opt = kHeaderSize + query.question.size();
+  ByteBuffer out(opt + kBareOpt);
   store16(out, 2, static_cast<std::uint16_t>((query.flags & (kRd | kCd)) | kAd));
   store16(out, 4, 1);
   store16(out, 10, 1);
   std::ranges::copy(query.question, out.begin() + kHeaderSize);
-  const std::size_t opt = kHeaderSize + query.question.size();
-  store16(out, opt + 1, kTypeOpt);
-  store16(out, opt + 3, payload);
-  store16(out, opt + 7, query.edns && query.edns->dnssec_ok ? kEdnsDo : 0);
+  write_opt({.payload = payload, .dnssec_ok = query.edns && query.edns->dnssec_ok}, MutableByteView(out).subspan(opt));
   return out;
 }
 

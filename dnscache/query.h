@@ -1,6 +1,6 @@
 // A client's query, read once: what is asked, how, and the key that the cache and the flights know it by. Owns nothing:
 // a Query points into its packet. RFC 1035 s4.1, 6891 s6.1 (one OPT, root owner, version), 8906 (answer what is
-// readable), 9619 (one question).
+// readable), 9619 (one question; none with a cookie, 7873 s5.4).
 #pragma once
 
 #include <array>
@@ -8,15 +8,10 @@
 #include <optional>
 
 #include "agent/base/bytes.h"
+#include "dnscache/edns.h"
 #include "dnscache/wire.h"
 
 namespace lastlight::dns {
-
-struct Edns {
-  std::uint8_t version = 0;
-  std::uint16_t payload = 512;
-  bool dnssec_ok = false;
-};
 
 struct Query {
   std::uint16_t id = 0;
@@ -52,6 +47,11 @@ class Key {
   std::array<std::uint8_t, 1 + kMaxName + 4> octets_{};
   std::size_t size_ = 0;
 };
+
+// Whether a key's view is of a query with DO.
+inline bool key_has_dnssec_ok(ByteView key) {
+  return (key[0] & 1) != 0;
+}
 
 // What goes upstream for a query: RD and CD of the client, AD set so that the answer says whether it was validated
 // (RFC 6840 s5.7; masked per client), an OPT of `payload` with the client's DO. No option of the client passes: ECS and

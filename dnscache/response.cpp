@@ -8,35 +8,21 @@ namespace lastlight::dns {
 
 namespace {
 
-constexpr std::size_t kOptSize = 11;
-constexpr std::size_t kEdeSize = 6;  // option code, length, info code
-constexpr std::uint16_t kEdeOption = 15;
-
-std::size_t opt_size(const Query& query, const ResponseForm& form) {
-  if (!query.edns) return 0;
-  return kOptSize + (form.ede ? kEdeSize : 0);
+std::optional<OptForm> opt_form(const Query& query, const ResponseForm& form, std::uint16_t rcode) {
+  if (!query.edns) return std::nullopt;
+  return OptForm{.payload = form.payload,
+                 .rcode = rcode,
+                 .dnssec_ok = query.edns->dnssec_ok,  // as it was asked (RFC 3225 s3)
+                 .ede = form.ede,
+                 .keepalive = form.keepalive,
+                 .cookie = query.edns->cookie.view()};
 }
 
-// Appends our OPT; `rcode` gives its upper eight bits.
-std::size_t append_opt(const Query& query, const ResponseForm& form, std::uint16_t rcode, MutableByteView out,
-                       std::size_t at) {
-  if (!query.edns) return at;
-  out[at] = 0;
-  store16(out, at + 1, kTypeOpt);
-  store16(out, at + 3, form.payload);
-  // Extended rcode, version 0 (ours), DO as it was asked (RFC 3225 s3).
-  store16(out, at + 5, static_cast<std::uint16_t>((rcode >> 4) << 8));
-  store16(out, at + 7, query.edns->dnssec_ok ? kEdnsDo : 0);
-  store16(out, at + 9, form.ede ? kEdeSize : 0);
-  at += kOptSize;
-  if (form.ede) {
-    store16(out, at, kEdeOption);
-    store16(out, at + 2, 2);
-    store16(out, at + 4, static_cast<std::uint16_t>(*form.ede));
-    at += kEdeSize;
-  }
+std::size_t append_opt(const std::optional<OptForm>& opt, MutableByteView out, std::size_t at) {
+  if (!opt) return at;
+  write_opt(*opt, out.subspan(at));
   store16(out, 10, static_cast<std::uint16_t>(load16(out, 10) + 1));
-  return at;
+  return at + opt->size();
 }
 
 // How much of an answer is sent.
@@ -92,7 +78,8 @@ std::size_t size_limit(const Query& query, bool udp, std::uint16_t udp_payload) 
 }
 
 Written write_answer(const Answer& answer, const Query& query, const ResponseForm& form, MutableByteView out) {
-  const std::size_t opt = opt_size(query, form);
+  const auto ours = opt_form(query, form, load16(answer.message, 2) & kRcodeMask);
+  const std::size_t opt = ours ? ours->size() : 0;
   const std::size_t limit = std::min(form.limit, out.size());
   const std::size_t question_end = kHeaderSize + query.question.size();
   if (limit < question_end + opt || answer.message.size() < question_end) return {};
@@ -110,20 +97,20 @@ Written write_answer(const Answer& answer, const Query& query, const ResponseFor
     const std::uint32_t ttl = load32(out, at);
     store32(out, at, ttl > form.age ? ttl - form.age : 0);
   }
-  const std::uint16_t rcode = load16(answer.message, 2) & kRcodeMask;
-  return {append_opt(query, form, rcode, out, cut.end), cut.truncated};
+  return {append_opt(ours, out, cut.end), cut.truncated};
 }
 
 std::size_t write_error(const Query& query, std::uint16_t rcode, const ResponseForm& form, MutableByteView out) {
   const std::size_t end = kHeaderSize + query.question.size();
-  if (out.size() < end + opt_size(query, form)) return 0;
+  const auto ours = opt_form(query, form, rcode);
+  if (out.size() < end + (ours ? ours->size() : 0)) return 0;
   std::fill_n(out.begin(), kHeaderSize, std::uint8_t{0});
   store16(out, 0, query.id);
   store16(out, 2,
           static_cast<std::uint16_t>(kQr | kRa | (query.flags & (kOpcodeMask | kRd | kCd)) | (rcode & kRcodeMask)));
   store16(out, 4, query.question.empty() ? 0 : 1);
   std::ranges::copy(query.question, out.begin() + kHeaderSize);
-  return append_opt(query, form, rcode, out, end);
+  return append_opt(ours, out, end);
 }
 
 }  // namespace lastlight::dns

@@ -8,21 +8,10 @@
 
 #include "agent/base/bytes.h"
 #include "dnscache/answer.h"
+#include "dnscache/edns.h"
 #include "dnscache/query.h"
 
 namespace lastlight::dns {
-
-// RFC 8914 s4.
-enum class Ede : std::uint16_t {
-  Other = 0,
-  CachedError = 13,
-  NotReady = 14,
-  NotAuthoritative = 20,
-  NotSupported = 21,
-  NoReachableAuthority = 22,
-  NetworkError = 23,
-  InvalidData = 24
-};
 
 // The most octets a client takes: 65535 over TCP; over UDP 512 without EDNS, otherwise what it offers, at least 512 and
 // at most `udp_payload`.
@@ -30,9 +19,11 @@ std::size_t size_limit(const Query& query, bool udp, std::uint16_t udp_payload);
 
 struct ResponseForm {
   std::size_t limit = 512;
-  std::uint16_t payload = 1232;           // what our OPT advertises
-  std::uint32_t age = 0;                  // seconds to take from every TTL
-  std::optional<Ede> ede = std::nullopt;  // only written if the query had EDNS
+  std::uint16_t payload = 1232;  // what our OPT advertises
+  std::uint32_t age = 0;         // seconds to take from every TTL
+  // Only written if the query had EDNS.
+  std::optional<Ede> ede = std::nullopt;
+  std::optional<std::uint16_t> keepalive = std::nullopt;  // 100 ms each (RFC 7828 s3.1)
 };
 
 struct Written {

@@ -71,6 +71,35 @@ bool same_name(ByteView a, ByteView b) {
   return std::ranges::equal(a, b, [](std::uint8_t x, std::uint8_t y) { return lower(x) == lower(y); });
 }
 
+RdataLayout rdata_layout(std::uint16_t type) {
+  switch (type) {
+    case 2:
+    case 3:
+    case 4:
+    case 5:
+    case 7:
+    case 8:
+    case 9:
+    case 12:
+    case 39:  // NS MD MF CNAME MB MG MR PTR DNAME
+      return {.before = 0, .names = 1, .after = 0};
+    case 14:
+    case 17:  // MINFO RP
+      return {.before = 0, .names = 2, .after = 0};
+    case kTypeSoa:
+      return {.before = 0, .names = 2, .after = 20};
+    case 15:
+    case 18:
+    case 21:
+    case 36:  // MX AFSDB RT KX
+      return {.before = 2, .names = 1, .after = 0};
+    case 33:  // SRV
+      return {.before = 6, .names = 1, .after = 0};
+    default:
+      return {};
+  }
+}
+
 std::uint16_t Reader::u16() {
   if (failed_ || message_.size() - at_ < 2) {
     fail();
@@ -146,38 +175,16 @@ bool Reader::name_within(std::size_t end) {
 }
 
 bool Reader::rdata(const Record& record) {
+  if (record.type == kTypeA && record.rr_class == kClassIn) return record.rdata_size == 4;
+  if (record.type == kTypeAaaa && record.rr_class == kClassIn) return record.rdata_size == 16;
+  const RdataLayout layout = rdata_layout(record.type);
+  if (layout.names == 0) return true;
   const std::size_t end = record.end();
-  const auto after = [&](std::size_t fixed) { return record.rdata_size >= fixed && skip(fixed) && name_within(end); };
-  switch (record.type) {
-    case kTypeA:
-      return record.rr_class != kClassIn || record.rdata_size == 4;
-    case kTypeAaaa:
-      return record.rr_class != kClassIn || record.rdata_size == 16;
-    case 2:
-    case 3:
-    case 4:
-    case 5:
-    case 7:
-    case 8:
-    case 9:
-    case 12:
-    case 39:  // NS MD MF CNAME MB MG MR PTR DNAME
-      return name_within(end) && at_ == end;
-    case 14:
-    case 17:  // MINFO RP
-      return name_within(end) && name_within(end) && at_ == end;
-    case kTypeSoa:
-      return name_within(end) && name_within(end) && end - at_ == 20;
-    case 15:
-    case 18:
-    case 21:
-    case 36:  // MX AFSDB RT KX
-      return after(2) && at_ == end;
-    case 33:  // SRV
-      return after(6) && at_ == end;
-    default:
-      return true;
+  if (record.rdata_size < layout.before || !skip(layout.before)) return false;
+  for (int i = 0; i < layout.names; ++i) {
+    if (!name_within(end)) return false;
   }
+  return end - at_ == layout.after;
 }
 
 }  // namespace lastlight::dns

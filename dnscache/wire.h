@@ -30,7 +30,8 @@ enum Rcode : std::uint16_t {
   kNxDomain = 3,
   kNotImp = 4,
   kRefused = 5,
-  kBadVers = 16
+  kBadVers = 16,
+  kBadCookie = 23
 };
 enum Type : std::uint16_t {
   kTypeA = 1,
@@ -40,6 +41,9 @@ enum Type : std::uint16_t {
   kTypeHinfo = 13,
   kTypeAaaa = 28,
   kTypeOpt = 41,
+  kTypeRrsig = 46,
+  kTypeNsec = 47,
+  kTypeNsec3 = 50,
   kTypeIxfr = 251,
   kTypeAxfr = 252,
   kTypeAny = 255
@@ -94,6 +98,15 @@ struct Record {
   std::size_t rdata_size = 0;
   std::size_t end() const { return rdata_at + rdata_size; }
 };
+
+// Where the RDATA of a type has names that may be compressed: behind `before` octets, `names` of them, then `after`
+// octets. Of all other types it is opaque (RFC 3597 s4).
+struct RdataLayout {
+  std::uint8_t before = 0;
+  std::uint8_t names = 0;
+  std::uint8_t after = 0;
+};
+RdataLayout rdata_layout(std::uint16_t type);
 
 // RFC 2181 s8: a TTL is 31 bits; one with the top bit set is 0.
 constexpr std::uint32_t effective_ttl(std::uint32_t ttl) {

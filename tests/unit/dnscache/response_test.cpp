@@ -81,8 +81,8 @@ TEST_CASE("RFC 6891 s6.2.3, 9715: the size a client takes") {
 }
 
 TEST_CASE("RFC 1035 s3.2.1, 2181 s8: TTLs are clamped, aged, and never wrap; 0 is not stretched") {
-  const auto prepared =
-      prepare(reply().a(100000, 1).a(2, 2).a(0x80000000, 3).a(50, 4, 3), {Seconds(10), Seconds(3600), Seconds(30)});
+  const auto prepared = prepare(reply().a(100000, 1).record(1, 16, 2, {0}).record(1, 99, 0x80000000, {0}).a(50, 4, 3),
+                                {Seconds(10), Seconds(3600), Seconds(30)});
   CHECK(prepared.ttl == Duration{0});
   const auto sent = send(prepared, 512, false, 20);
   CHECK(sent.records.at(0).ttl == 3580);
