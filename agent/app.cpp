@@ -10,11 +10,8 @@
 
 #include "agent/api_server.h"
 #include "agent/base/log.h"
-#include "agent/io/small_file.h"
-#include "agent/service_address.h"
 #include "agent/telling.h"
 #include "agent/version.h"
-#include "dnscache/resolv_conf.h"
 #include "metrics/scrape.h"
 
 namespace lastlight {
@@ -24,6 +21,7 @@ namespace {
 // Client::listener of our own look-ups; no listener has this number.
 constexpr std::uint32_t kOwnNames = ~std::uint32_t{0};
 constexpr Duration kLagPeriod = std::chrono::milliseconds(500);
+constexpr Duration kLeavingPeriod = std::chrono::milliseconds(20);
 
 template <typename Value>
 Value random_value() {
@@ -48,21 +46,23 @@ App::App(Config config)
             return forwarder_.on_query(query, client, now, out);
           },
           [this](const dns::Ask& ask) { ask_upstream(ask); }),
-      zone_upstreams_(config_.dns.zones.size()),
       metadata_client_(loop_,
                        [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                        {.ca_file = {}, .max_connections = 1}),
       api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                   // Beside the evictions: the watch, the cordon and an Event.
                   {.ca_file = config_.kubernetes.ca_file, .max_connections = config_.drain.max_in_flight + 3}),
+      addresses_(loop_, config_, api_server_, api_client_, server_, upstream_,
+                 [this](const Endpoint& where) {
+                   if (!self_probe_) self_probe_ = std::make_unique<SelfProbe>(loop_, where);
+                 }),
       lag_timer_(loop_, [this] { measure_lag(); }),
       leaving_timer_(loop_, [this] { settle_leaving(); }),
       terminate_(loop_, SIGTERM, [this] { on_terminate(); }),
       interrupted_(loop_, SIGINT, [this] { on_terminate(); }) {}
 
 int App::run() {
-  open_upstreams();
-  open_listeners();
+  addresses_.start();
   start_http();
   start_interruption();
   lag_due_ = loop_.refresh() + kLagPeriod;
@@ -101,110 +101,6 @@ void App::resolve_own(const std::string& host, OwnNames::Done done) {
     if (outcome.ask) ask_upstream(*outcome.ask);
     if (outcome.size > 0) own_names_.on_answer(question.id, ByteView(answer).first(outcome.size));
   }
-}
-
-// Addresses
-// -----------------------------------------------------------------------------------------------------------------------
-
-void App::open_listeners() {
-  listeners_wanted_ = config_.dns.listen.size();
-  for (const AddressSpec& spec : config_.dns.listen) {
-    const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
-    if (where) {
-      listen(*where);
-    } else if (spec.kind == AddressSpec::Kind::Service) {
-      look_up_service(spec.service, [this, port = spec.port](const std::vector<IpAddress>& found) {
-        for (const IpAddress& address : found)
-          listen({address, port});
-      });
-    } else {
-      throw std::runtime_error("dns.listen: " + spec.to_string() + ": " + where.error());
-    }
-  }
-}
-
-void App::listen(const Endpoint& where) {
-  const auto bound = server_.listen(where);
-  if (!bound) throw std::runtime_error("cannot listen on " + where.to_string() + ": " + bound.error());
-  listening_.push_back(*bound);
-  log::info("dns.listening",
-            {{"address", bound->to_string()}, {"receive_buffer_bytes", server_.receive_buffer().count}});
-  if (!self_probe_) self_probe_ = std::make_unique<SelfProbe>(loop_, *bound);
-}
-
-void App::open_upstreams() {
-  bool follow = false;
-  for (std::uint32_t zone = 0; zone < config_.dns.zones.size(); ++zone) {
-    follow |= config_.dns.zones[zone].from_resolv_conf;
-    for (const AddressSpec& spec : config_.dns.zones[zone].upstreams) {
-      const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
-      if (where) {
-        zone_upstreams_[zone].push_back(*where);
-      } else if (spec.kind == AddressSpec::Kind::Service) {
-        look_up_service(spec.service, [this, zone, port = spec.port](const std::vector<IpAddress>& found) {
-          for (const IpAddress& address : found)
-            zone_upstreams_[zone].push_back({address, port});
-          apply_upstreams(zone);
-        });
-      } else {
-        throw std::runtime_error("dns.zones: " + spec.to_string() + ": " + where.error());
-      }
-    }
-    apply_upstreams(zone);
-  }
-  if (!follow) return;
-  read_resolv_conf();
-  resolv_conf_watch_ = std::make_unique<io::FileWatch>(loop_, config_.dns.resolv_conf, [this] { read_resolv_conf(); });
-}
-
-void App::apply_upstreams(std::uint32_t zone) {
-  const ZoneConfig& config = config_.dns.zones[zone];
-  std::vector<Endpoint> upstreams = zone_upstreams_[zone];
-  if (config.from_resolv_conf) {
-    for (const IpAddress& server : resolv_conf_servers_)
-      upstreams.push_back({server, 53});
-  }
-  upstream_.set_upstreams(zone, std::move(upstreams), config.protocol);
-}
-
-void App::read_resolv_conf() {
-  const auto text = io::read_small_file(config_.dns.resolv_conf);
-  if (!text) {
-    log::warn("resolv_conf.unreadable", {{"file", config_.dns.resolv_conf}});
-    return;  // those read before stay
-  }
-  const dns::ResolvConf configured = dns::parse_resolv_conf(*text);
-  std::optional<dns::ResolvConf> systemd;
-  if (const auto other = io::read_small_file(std::string(dns::kSystemdResolvedUpstreams))) {
-    systemd = dns::parse_resolv_conf(*other);
-  }
-  const dns::ResolvConf& chosen = dns::choose_resolv_conf(configured, systemd);
-  for (const std::string& problem : chosen.problems)
-    log::warn("resolv_conf.problem", {{"line", problem}});
-  for (const std::string& option : chosen.options)
-    log::info("resolv_conf.option_ignored", {{"option", option}});
-  resolv_conf_servers_.clear();
-  std::string list;
-  for (const IpAddress& server : chosen.nameservers) {
-    const bool ourselves =
-        std::ranges::any_of(listening_, [&](const Endpoint& own) { return own.address == server && own.port == 53; });
-    if (ourselves) {
-      log::error("resolv_conf.loop", {{"server", server.to_string()}});
-      continue;
-    }
-    resolv_conf_servers_.push_back(server);
-    list += (list.empty() ? "" : " ") + server.to_string();
-  }
-  log::info("resolv_conf.read", {{"file", config_.dns.resolv_conf}, {"nameservers", list}});
-  for (std::uint32_t zone = 0; zone < config_.dns.zones.size(); ++zone) {
-    if (config_.dns.zones[zone].from_resolv_conf) apply_upstreams(zone);
-  }
-}
-
-void App::look_up_service(const std::string& name, ServiceLookup::Found found) {
-  service_lookups_.push_back(std::make_unique<ServiceLookup>(
-      loop_, api_client_, api_server_, config_.kubernetes, name, std::move(found),
-      [name](const std::string& why) { log::warn("service.unresolved", {{"service", name}, {"error", why}}); }));
 }
 
 // Interruption
@@ -251,6 +147,8 @@ std::string App::render_metrics() const {
                           .forwarder = forwarder_.counters(),
                           .cache = forwarder_.cache_counters(),
                           .upstream = upstream_.counters(),
+                          .upstream_health = upstream_.health(),
+                          .upstreams_refused = addresses_.refused_upstreams(),
                           .server = server_.counters(),
                           .receive_buffer = server_.receive_buffer(),
                           .loop_lag = loop_lag_,
@@ -260,7 +158,7 @@ std::string App::render_metrics() const {
 }
 
 http::Readiness App::readiness() const {
-  http::Readiness facts{.sockets_bound = !listening_.empty() && listening_.size() >= listeners_wanted_,
+  http::Readiness facts{.sockets_bound = addresses_.bound(),
                         .self_answer_age = std::nullopt,
                         .self_answer_limit = 2 * SelfProbe::kInterval + std::chrono::seconds(1),
                         .upstreams = {}};
@@ -285,12 +183,15 @@ void App::on_terminate() {
   leaving_.on_terminate(loop_.now());
   log::info("agent.terminating", {{"in_flight", forwarder_.flights()}});
   server_.stop_reading();
-  leaving_timer_.start_at(leaving_.deadline());
   settle_leaving();
 }
 
 void App::settle_leaving() {
-  if (leaving_.decide(forwarder_.flights(), loop_.now()) != Leaving::Step::Exit) return;
+  if (leaving_.decide(forwarder_.flights() + server_.unsent(), loop_.now()) != Leaving::Step::Exit) {
+    // A client that reads slowly ends in no event of ours.
+    leaving_timer_.start_at(std::min(leaving_.deadline(), loop_.now() + kLeavingPeriod));
+    return;
+  }
   deliver(forwarder_.abandon_all(loop_.now()));
   loop_.stop();
 }

@@ -6,10 +6,10 @@
 #include <string>
 #include <vector>
 
+#include "agent/addresses.h"
 #include "agent/base/histogram.h"
 #include "agent/config.h"
 #include "agent/http/routes.h"
-#include "agent/io/file_watch.h"
 #include "agent/io/http_client.h"
 #include "agent/io/http_server.h"
 #include "agent/io/loop.h"
@@ -18,7 +18,6 @@
 #include "agent/leaving.h"
 #include "agent/own_names.h"
 #include "agent/self_probe.h"
-#include "agent/service_lookup.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/server.h"
 #include "dnscache/upstream.h"
@@ -38,13 +37,6 @@ class App {
   void on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply);
   void deliver(std::vector<dns::Delivery> deliveries);
   void resolve_own(const std::string& host, OwnNames::Done done);
-  // Addresses
-  void open_listeners();
-  void listen(const Endpoint& where);
-  void open_upstreams();
-  void apply_upstreams(std::uint32_t zone);
-  void read_resolv_conf();
-  void look_up_service(const std::string& name, ServiceLookup::Found found);
   // Interruption, seeing, leaving
   void start_interruption();
   void start_http();
@@ -64,16 +56,11 @@ class App {
   dns::Upstream upstream_;
   dns::Server server_;
   OwnNames own_names_;
-  std::vector<std::vector<Endpoint>> zone_upstreams_;
-  std::vector<IpAddress> resolv_conf_servers_;
-  std::unique_ptr<io::FileWatch> resolv_conf_watch_;
-  std::size_t listeners_wanted_ = 0;
-  std::vector<Endpoint> listening_;
   std::unique_ptr<SelfProbe> self_probe_;
 
   io::HttpClient metadata_client_;
   io::HttpClient api_client_;
-  std::vector<std::unique_ptr<ServiceLookup>> service_lookups_;
+  Addresses addresses_;
   std::unique_ptr<interrupt::Controller> interruption_;
 
   std::unique_ptr<io::HttpServer> http_server_;

@@ -9,11 +9,13 @@
 
 #include <unistd.h>
 
+#include "agent/api_server.h"
 #include "agent/app.h"
 #include "agent/base/log.h"
 #include "agent/cli/check.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
+#include "agent/service_lookup.h"
 #include "agent/version.h"
 
 namespace {
@@ -33,6 +35,12 @@ int become_takeover(char** argv) {
   ::execv(path.c_str(), argv + 1);
   std::cerr << "lastlight: cannot run " << path << ": " << std::strerror(errno) << '\n';
   return 1;
+}
+
+std::expected<std::vector<IpAddress>, std::string> ask_service(const Config& config, const std::string& service) {
+  const std::string api_server = api_server_url(config.kubernetes, environment);
+  if (api_server.empty()) return std::unexpected("no API server is known (KUBERNETES_SERVICE_HOST, --api-server)");
+  return look_up_service(api_server, config.kubernetes, service);
 }
 
 int run(const cli::Command& command) {
@@ -62,7 +70,7 @@ int main(int argc, char** argv) {
       case cli::Command::Name::Run:
         return run(*command);
       case cli::Command::Name::Check:
-        return cli::check(*command, environment, std::cout, std::cerr);
+        return cli::check(*command, environment, ask_service, std::cout, std::cerr);
       case cli::Command::Name::Status:
         return cli::status(*command, std::cout, std::cerr);
       case cli::Command::Name::Version:

@@ -1,27 +1,14 @@
 #include "agent/self_probe.h"
 
 #include <array>
-#include <cerrno>
 #include <cstring>
-#include <stdexcept>
-#include <string>
+#include <utility>
 
 #include <sys/random.h>
 
 namespace lastlight {
 
 namespace {
-
-io::FileDescriptor connected_to(const Endpoint& target) {
-  sockaddr_storage address;
-  const socklen_t size = target.to_sockaddr(address);
-  io::FileDescriptor socket(::socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) {
-    throw std::runtime_error("cannot open a socket towards our own address " + target.to_string() + ": " +
-                             std::strerror(errno));
-  }
-  return socket;
-}
 
 // "localhost. IN A", RD set; the first two octets are the ID.
 constexpr std::array<std::uint8_t, 27> kQuery = {0,   0,   1,   0,   0,   1,   0,   0,   0, 0, 0, 0, 9, 'l',
@@ -30,16 +17,28 @@ constexpr std::array<std::uint8_t, 27> kQuery = {0,   0,   1,   0,   0,   1,   0
 }  // namespace
 
 SelfProbe::SelfProbe(io::Loop& loop, const Endpoint& target)
-    : loop_(loop),
-      socket_(connected_to(target)),
-      poll_(loop, socket_.get(), [this](io::Poll::Ready) { receive(); }),
-      timer_(loop, [this] { send(); }) {
-  poll_.watch(true, false);
+    : loop_(loop), target_(target), timer_(loop, [this] { send(); }) {
   timer_.start_in(Duration::zero());
+}
+
+bool SelfProbe::open() {
+  if (poll_) return true;
+  sockaddr_storage address;
+  const socklen_t size = target_.to_sockaddr(address);
+  io::FileDescriptor socket(::socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return false;
+  socket_ = std::move(socket);
+  poll_.emplace(loop_, socket_.get(), [this](io::Poll::Ready ready) {
+    receive();
+    if (ready.error != 0) poll_->watch(true, false);  // an ICMP error, read now; libuv has stopped watching
+  });
+  poll_->watch(true, false);
+  return true;
 }
 
 void SelfProbe::send() {
   timer_.start_in(last_answer_ ? kInterval : kInterval / 20);
+  if (!open()) return;
   if (::getrandom(&id_, sizeof id_, 0) != sizeof id_) return;
   auto query = kQuery;
   std::memcpy(query.data(), &id_, sizeof id_);

@@ -16,17 +16,19 @@ class SelfProbe {
  public:
   static constexpr Duration kInterval = std::chrono::seconds(5);
 
-  // Throws std::runtime_error if no socket can be opened towards `target`.
+  // A socket that cannot be opened is a probe without an answer; the next one tries again.
   SelfProbe(io::Loop& loop, const Endpoint& target);
   std::optional<Instant> last_answer() const { return last_answer_; }
 
  private:
+  bool open();
   void send();
   void receive();
 
   io::Loop& loop_;
+  const Endpoint target_;
   io::FileDescriptor socket_;
-  io::Poll poll_;
+  std::optional<io::Poll> poll_;  // goes before the socket it watches
   io::Timer timer_;
   std::uint16_t id_ = 0;
   std::optional<Instant> last_answer_;

@@ -24,7 +24,7 @@ std::expected<Endpoint, std::string> resolve_address(const AddressSpec& spec, co
   }
   const std::string variable = service_host_variable(spec.service);
   const char* value = environment(variable.c_str());
-  if (!value || !*value) return std::unexpected(variable + " is not set; the API server has to be asked");
+  if (!value || !*value) return std::unexpected(variable + " is not set");
   const auto address = IpAddress::parse(value);
   // "None" is what a headless Service gives.
   if (!address) return std::unexpected(variable + " is no address: " + value);

@@ -1,12 +1,46 @@
 #include "agent/service_lookup.h"
 
-#include <algorithm>
-
+#include "agent/io/jitter.h"
 #include "agent/io/small_file.h"
 #include "agent/kube/requests.h"
 #include "agent/kube/service.h"
 
 namespace lastlight {
+
+namespace {
+
+HttpRequest request_for(const std::string& api_server, const KubernetesConfig& config, const std::string& service) {
+  const kube::Server server{.base_url = api_server, .token = io::read_secret(config.token_file)};
+  return kube::get_service(server, config.namespace_name, service);
+}
+
+std::expected<std::vector<IpAddress>, std::string> addresses_in(const HttpReply& reply) {
+  if (reply.status == 0) return std::unexpected(reply.error);
+  if (!reply.ok()) return std::unexpected("the API server answered " + std::to_string(reply.status));
+  auto addresses = kube::cluster_ips(reply.body);
+  if (addresses.empty()) return std::unexpected("it has no cluster IP");
+  return addresses;
+}
+
+}  // namespace
+
+std::expected<std::vector<IpAddress>, std::string> look_up_service(const std::string& api_server,
+                                                                   const KubernetesConfig& config,
+                                                                   const std::string& service) {
+  io::Loop loop;
+  // The kubelet gives the API server by address; a host name could only be looked up by a running agent.
+  io::HttpClient client(loop, [](const std::string&, io::HttpClient::Resolved done) { done({}); },
+                        {.ca_file = config.ca_file});
+  HttpRequest request = request_for(api_server, config, service);
+  request.timeout = std::chrono::seconds(2);
+  HttpReply reply;
+  client.send(std::move(request), [&](HttpReply got) {
+    reply = std::move(got);
+    loop.stop();
+  });
+  loop.run();
+  return addresses_in(reply);
+}
 
 ServiceLookup::ServiceLookup(io::Loop& loop, io::HttpClient& api, std::string api_server,
                              const KubernetesConfig& config, std::string service, Found found, Failing failing)
@@ -16,6 +50,7 @@ ServiceLookup::ServiceLookup(io::Loop& loop, io::HttpClient& api, std::string ap
       service_(std::move(service)),
       found_(std::move(found)),
       failing_(std::move(failing)),
+      uniform_(io::jitter()),
       timer_(loop, [this] { ask(); }) {
   timer_.start_in(Duration::zero());
 }
@@ -25,23 +60,17 @@ ServiceLookup::~ServiceLookup() {
 }
 
 void ServiceLookup::ask() {
-  const kube::Server server{.base_url = api_server_, .token = io::read_secret(config_.token_file)};
-  request_ = api_.send(kube::get_service(server, config_.namespace_name, service_),
-                       [this](const HttpReply& reply) { on_reply(reply); });
+  request_ =
+      api_.send(request_for(api_server_, config_, service_), [this](const HttpReply& reply) { on_reply(reply); });
 }
 
 void ServiceLookup::on_reply(const HttpReply& reply) {
   request_ = 0;
-  if (reply.ok()) {
-    if (auto addresses = kube::cluster_ips(reply.body); !addresses.empty()) return found_(std::move(addresses));
-  }
-  std::string why = reply.status == 0 ? reply.error
-                    : reply.ok()      ? "it has no cluster IP"
-                                      : "the API server answered " + std::to_string(reply.status);
-  if (why != last_error_) failing_(why);
-  last_error_ = std::move(why);
-  timer_.start_in(retry_);
-  retry_ = std::min(retry_ * 2, kLongestRetry);
+  auto addresses = addresses_in(reply);
+  if (addresses) return found_(std::move(*addresses));
+  if (addresses.error() != last_error_) failing_(addresses.error());
+  last_error_ = std::move(addresses.error());
+  timer_.start_in(backoff(kFirstRetry, kLongestRetry, ++failures_, uniform_()));
 }
 
 }  // namespace lastlight

@@ -1,19 +1,24 @@
-// Asks the API server for a Service's cluster IPs until it answers, with back-off, while the rest of the agent serves.
-// Used where the environment does not have them (the kubelet sets NAME_SERVICE_HOST only for Services that existed when
-// the pod started).
+// Asks the API server for a Service's cluster IPs until it answers, with back-off, while the rest of the agent serves:
+// the kubelet's environment has them only for Services that existed when the pod started, and of one family only.
 #pragma once
 
+#include <expected>
 #include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "agent/base/address.h"
+#include "agent/base/backoff.h"
 #include "agent/config.h"
 #include "agent/io/http_client.h"
 #include "agent/io/timer.h"
 
 namespace lastlight {
+
+// One GET, waiting two seconds at most: for commands, which have no loop of their own.
+std::expected<std::vector<IpAddress>, std::string> look_up_service(const std::string& api_server,
+                                                                   const KubernetesConfig& config,
+                                                                   const std::string& service);
 
 class ServiceLookup {
  public:
@@ -39,7 +44,8 @@ class ServiceLookup {
   Found found_;
   Failing failing_;
   std::string last_error_;
-  Duration retry_ = kFirstRetry;
+  unsigned failures_ = 0;
+  Uniform uniform_;
   io::HttpClient::RequestId request_ = 0;
   io::Timer timer_;
 };

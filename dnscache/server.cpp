@@ -8,6 +8,7 @@ namespace lastlight::dns {
 namespace {
 
 constexpr int kBatchesPerWake = 4;  // then timers and other sockets have their turn
+constexpr int kLastBatches = 64;    // of each socket at shutdown: 4096 queries
 constexpr std::uint32_t kMaxUnanswered = 100;
 constexpr std::size_t kMaxQueued = 256 * 1024;
 constexpr std::size_t kPrefix = 2;
@@ -217,6 +218,11 @@ void Server::closed(std::uint64_t id, io::TcpConnection::Closed why) {
 }
 
 void Server::stop_reading() {
+  // What waits in a socket's buffer was sent to somebody who still answered.
+  for (auto& listener : listeners_) {
+    for (int batch = 0; batch < kLastBatches && read_batch(*listener); ++batch) {
+    }
+  }
   reading_ = false;
   for (auto& listener : listeners_) {
     listener->poll->watch(false, false);
@@ -224,6 +230,11 @@ void Server::stop_reading() {
   }
   for (auto& [id, connection] : connections_)
     settle(*connection);
+}
+
+std::size_t Server::unsent() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(connections_, [](const auto& each) { return each.second->tcp->queued() > 0; }));
 }
 
 Bytes Server::receive_buffer() const {

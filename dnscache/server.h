@@ -60,8 +60,9 @@ class Server {
   // Opens UDP and TCP on `where`, and serves at once. Returns the endpoint with the port the kernel chose if it was 0.
   std::expected<Endpoint, std::string> listen(const Endpoint& where);
   void deliver(std::span<const Delivery> deliveries);
-  // At shutdown: no new query is read and no connection accepted; deliver() still works.
+  // At shutdown: what has arrived is read, then no new query and no connection; deliver() still works.
   void stop_reading();
+  std::size_t unsent() const;  // connections whose answers wait for the client to read
 
   Bytes receive_buffer() const;  // the smallest the kernel granted
   ServerCounters counters() const;

@@ -2,22 +2,11 @@
 
 #include <algorithm>
 #include <memory>
-#include <random>
 
+#include "agent/io/jitter.h"
 #include "agent/io/small_file.h"
 
 namespace lastlight::interrupt {
-
-namespace {
-
-// Jitter needs no secrecy, only that nodes differ.
-Uniform jitter() {
-  return [generator = std::mt19937_64(std::random_device{}())]() mutable {
-    return std::uniform_real_distribution<double>(0, 1)(generator);
-  };
-}
-
-}  // namespace
 
 Controller::Controller(io::Loop& loop, const Config& config, std::string api_server, io::HttpClient& metadata,
                        io::HttpClient& api, Listener listener)
@@ -27,7 +16,7 @@ Controller::Controller(io::Loop& loop, const Config& config, std::string api_ser
       api_(api),
       listener_(std::move(listener)),
       server_{.base_url = std::move(api_server), .token = {}},
-      source_(config.interruption, jitter()),
+      source_(config.interruption, io::jitter()),
       poll_timer_(loop, [this] { poll_source(); }),
       drain_timer_(loop, [this] { carry_out(drain_->tick(loop_.now())); }) {
   poll_timer_.start_in(Duration::zero());
@@ -64,7 +53,7 @@ void Controller::on_source_reply(const HttpReply& reply, Instant sent) {
 
 void Controller::on_notice(const Notice& notice) {
   notice_ = notice;
-  if (!drain_) drain_ = std::make_unique<Drain>(config_.node_name, config_.drain, server_, jitter());
+  if (!drain_) drain_ = std::make_unique<Drain>(config_.node_name, config_.drain, server_, io::jitter());
   read_token();
   carry_out(drain_->start(notice, loop_.now()));  // the cordon leaves before anything is told
   listener_.noticed(notice);

@@ -61,6 +61,10 @@ void upstream_families(Families& f, const Scrape& s) {
   f.counter("upstream_failures", failed, number(s.upstream.pool.network_errors), {{"reason", "network"}});
   f.counter("upstream_failures", failed, number(s.forwarder.invalid_replies), {{"reason", "invalid"}});
   f.counter("upstream_failed_questions", "Questions that no upstream answered.", number(s.forwarder.failures));
+  for (const auto& [endpoint, healthy] : s.upstream_health) {
+    f.gauge("upstream_healthy", "1 while the upstream answers.", healthy ? 1 : 0, {{"upstream", endpoint.to_string()}});
+  }
+  f.gauge("upstreams_refused", "Upstreams not used because they are ourselves.", number(s.upstreams_refused));
   f.gauge("upstream_channels", "Sockets towards upstreams.", number(s.upstream.channels));
   f.gauge("upstream_in_flight", "Questions in flight.", number(s.upstream.flights));
 }

@@ -2,10 +2,12 @@
 // else.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "agent/base/address.h"
 #include "agent/base/bytes.h"
 #include "agent/base/histogram.h"
 #include "agent/base/time.h"
@@ -25,6 +27,8 @@ struct Scrape {
   const dns::ForwarderCounters& forwarder;
   const dns::CacheCounters& cache;
   dns::UpstreamCounters upstream;
+  std::map<Endpoint, bool> upstream_health;
+  std::size_t upstreams_refused = 0;
   dns::ServerCounters server;
   Bytes receive_buffer;
   const Histogram& loop_lag;

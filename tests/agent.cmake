@@ -1,1 +1,1 @@
-lastlight_test(test_agent FOLDERS unit/agent LINK lastlight_agent_core)
+lastlight_test(test_agent FOLDERS unit/agent LINK lastlight_app)

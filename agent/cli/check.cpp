@@ -1,5 +1,6 @@
 #include "agent/cli/check.h"
 
+#include <map>
 #include <ostream>
 
 #include "agent/config_rules.h"
@@ -8,17 +9,57 @@
 namespace lastlight::cli {
 namespace {
 
+struct Meaning {
+  std::vector<Endpoint> endpoints;
+  std::string remark;  // who said so, or why nobody could
+};
+
+// What run would make of each address, as far as it can be known here: the environment, then the API server, which is
+// asked once per Service and overrules it, having every family.
+class Meanings {
+ public:
+  Meanings(const Config& config, const Environment& environment, const AskService& ask_service)
+      : config_(config), environment_(environment), ask_service_(ask_service) {}
+
+  Meaning of(const AddressSpec& spec) {
+    const auto known = resolve_address(spec, config_.node_ip, environment_);
+    Meaning out;
+    if (known) out.endpoints = {*known};
+    if (spec.kind != AddressSpec::Kind::Service) {
+      if (!known) out.remark = known.error();
+      return out;
+    }
+    if (!answers_.contains(spec.service)) answers_.emplace(spec.service, ask_service_(config_, spec.service));
+    const auto& answer = answers_.at(spec.service);
+    const std::string variable = service_host_variable(spec.service);
+    if (!answer) {
+      out.remark = (known ? "by " + variable : known.error()) + "; " + answer.error();
+      return out;
+    }
+    out.endpoints.clear();
+    for (const IpAddress& address : *answer)
+      out.endpoints.push_back({address, spec.port});
+    out.remark = "by the API server";
+    return out;
+  }
+
+ private:
+  const Config& config_;
+  const Environment& environment_;
+  const AskService& ask_service_;
+  std::map<std::string, std::expected<std::vector<IpAddress>, std::string>> answers_;
+};
+
 struct Use {
   std::string key;
   const AddressSpec* spec;
-  std::expected<Endpoint, std::string> meaning;
+  Meaning meaning;
 };
 
-std::vector<Use> uses_of(const std::string& key, const std::vector<AddressSpec>& specs, const Config& config,
-                         const Environment& environment) {
+std::vector<Use> uses_of(const std::string& key, const std::vector<AddressSpec>& specs, Meanings& meanings) {
   std::vector<Use> out;
   for (const AddressSpec& spec : specs)
-    out.push_back({key, &spec, resolve_address(spec, config.node_ip, environment)});
+    out.push_back({key, &spec, meanings.of(spec)});
   return out;
 }
 
@@ -26,8 +67,29 @@ std::vector<Use> uses_of(const std::string& key, const std::vector<AddressSpec>&
 void print_meanings(const std::vector<Use>& uses, std::ostream& out) {
   for (const Use& use : uses) {
     if (use.spec->kind == AddressSpec::Kind::Literal) continue;
-    out << "# " << use.key << ": " << use.spec->to_string() << " is "
-        << (use.meaning ? use.meaning->to_string() : "unresolved: " + use.meaning.error()) << "\n";
+    out << "# " << use.key << ": " << use.spec->to_string() << " is ";
+    if (use.meaning.endpoints.empty()) {
+      out << "unresolved: " << use.meaning.remark << "\n";
+      continue;
+    }
+    const char* before = "";
+    for (const Endpoint& endpoint : use.meaning.endpoints) {
+      out << before << endpoint.to_string();
+      before = " and ";
+    }
+    out << (use.meaning.remark.empty() ? "" : " (" + use.meaning.remark + ")") << "\n";
+  }
+}
+
+// Two names may be one address; parsing could not know.
+void find_loops(const Use& upstream, const Use& listen, const Config& config, std::vector<std::string>& problems) {
+  for (const Endpoint& to : upstream.meaning.endpoints) {
+    for (const Endpoint& at : listen.meaning.endpoints) {
+      if (!reaches_listener(to, at, config.node_ip)) continue;
+      problems.push_back(upstream.key + ": " + upstream.spec->to_string() + " is " + to.to_string() +
+                         ", where we listen (dns.listen: " + listen.spec->to_string() +
+                         "): queries would come back to us");
+    }
   }
 }
 
@@ -39,7 +101,8 @@ ConfigResult read_config(const Command& command, const Environment& environment)
   return load_config(command.config, overrides);
 }
 
-int check(const Command& command, const Environment& environment, std::ostream& out, std::ostream& errors) {
+int check(const Command& command, const Environment& environment, const AskService& ask_service, std::ostream& out,
+          std::ostream& errors) {
   const ConfigResult config = read_config(command, environment);
   if (!config) {
     for (const ConfigError& error : config.error())
@@ -47,25 +110,21 @@ int check(const Command& command, const Environment& environment, std::ostream& 
     return 1;
   }
   out << effective_yaml(*config, command.comments ? Comments::Yes : Comments::No);
-  const std::vector<Use> listens = uses_of("dns.listen", config->dns.listen, *config, environment);
+  Meanings meanings(*config, environment, ask_service);
+  const std::vector<Use> listens = uses_of("dns.listen", config->dns.listen, meanings);
   print_meanings(listens, out);
-  int code = 0;
+  std::vector<std::string> problems;
   for (const ZoneConfig& zone : config->dns.zones) {
-    const std::vector<Use> upstreams = uses_of("zone " + zone.name, zone.upstreams, *config, environment);
+    const std::vector<Use> upstreams = uses_of("zone " + zone.name, zone.upstreams, meanings);
     print_meanings(upstreams, out);
-    // Two names may be one address; parsing could not know.
     for (const Use& upstream : upstreams) {
-      for (const Use& listen : listens) {
-        if (!upstream.meaning || !listen.meaning) continue;
-        if (!reaches_listener(*upstream.meaning, *listen.meaning, config->node_ip)) continue;
-        errors << command.config << ": " << upstream.key << ": " << upstream.spec->to_string() << " is "
-               << upstream.meaning->to_string() << ", where we listen (dns.listen: " << listen.spec->to_string()
-               << "): queries would come back to us\n";
-        code = 1;
-      }
+      for (const Use& listen : listens)
+        find_loops(upstream, listen, *config, problems);
     }
   }
-  return code;
+  for (const std::string& problem : problems)
+    errors << command.config << ": " << problem << "\n";
+  return problems.empty() ? 0 : 1;
 }
 
 }  // namespace lastlight::cli

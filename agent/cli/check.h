@@ -1,8 +1,12 @@
 // `lastlight check`: the effective configuration, what its service: and node addresses mean on this node, and every
-// problem. Reads the file and the environment given; opens no socket.
+// problem. Reads the file and the environment given, and asks the API server for Services; serves nothing.
 #pragma once
 
+#include <expected>
+#include <functional>
 #include <iosfwd>
+#include <string>
+#include <vector>
 
 #include "agent/cli/options.h"
 
@@ -11,8 +15,13 @@ namespace lastlight::cli {
 // The file, this environment, then the command line's flags.
 ConfigResult read_config(const Command& command, const Environment& environment);
 
-// 0, or 1 if anything is wrong. An address that only the API server can tell is printed as unresolved, and is no
-// problem.
-int check(const Command& command, const Environment& environment, std::ostream& out, std::ostream& errors);
+// A Service's cluster IPs as the API server has them, or why they are not known.
+using AskService =
+    std::function<std::expected<std::vector<IpAddress>, std::string>(const Config& config, const std::string& service)>;
+
+// 0, or 1 if anything is wrong. An address that nobody can tell here is printed as unresolved, and is no problem: the
+// node it is for may know it.
+int check(const Command& command, const Environment& environment, const AskService& ask_service, std::ostream& out,
+          std::ostream& errors);
 
 }  // namespace lastlight::cli

@@ -36,8 +36,10 @@ struct Outcome {
   std::string errors;
 };
 
+using Services = std::map<std::string, std::vector<IpAddress>>;
+
 Outcome check_file(const std::string& text, std::map<std::string, std::string> variables,
-                   std::vector<ConfigOverride> flags = {}) {
+                   std::vector<ConfigOverride> flags = {}, const Services& services = {}) {
   const File file(text);
   Command command;
   command.config = file.path;
@@ -49,6 +51,11 @@ Outcome check_file(const std::string& text, std::map<std::string, std::string> v
       [&](const char* name) {
         const auto found = variables.find(name);
         return found == variables.end() ? nullptr : found->second.c_str();
+      },
+      [&](const Config&, const std::string& name) -> std::expected<std::vector<IpAddress>, std::string> {
+        const auto found = services.find(name);
+        if (found == services.end()) return std::unexpected("it answered 404");
+        return found->second;
       },
       out, errors);
   return {code, out.str(), errors.str()};
@@ -89,10 +96,31 @@ TEST_CASE("check prints the configuration, and what addresses mean") {
   CHECK(outcome.code == 0);
   CHECK(outcome.errors.empty());
   CHECK(outcome.out.find("node-name: n\n") != std::string::npos);
-  CHECK(outcome.out.find("# dns.listen: service:kube-dns:53 is 10.96.0.10:53\n") != std::string::npos);
+  CHECK(outcome.out.find("# dns.listen: service:kube-dns:53 is 10.96.0.10:53 (by KUBE_DNS_SERVICE_HOST; it answered "
+                         "404)\n") != std::string::npos);
   CHECK(outcome.out.find("service:lastlight-upstream:53 is unresolved: LASTLIGHT_UPSTREAM_SERVICE_HOST") !=
         std::string::npos);
   CHECK(parse_config(outcome.out, "again").has_value());
+}
+
+TEST_CASE("check prints every family of a Service that the API server knows") {
+  const Services services{{"kube-dns", {*IpAddress::parse("10.96.0.10"), *IpAddress::parse("fd00::a")}},
+                          {"lastlight-upstream", {*IpAddress::parse("10.96.0.99")}}};
+  // The environment has one family only.
+  const Outcome outcome = check_file("", {{"NODE_NAME", "n"}, {"KUBE_DNS_SERVICE_HOST", "10.96.0.10"}}, {}, services);
+  CHECK(outcome.code == 0);
+  CHECK(outcome.out.find("# dns.listen: service:kube-dns:53 is 10.96.0.10:53 and [fd00::a]:53 (by the API server)\n") !=
+        std::string::npos);
+  CHECK(
+      outcome.out.find("# zone cluster.local: service:lastlight-upstream:53 is 10.96.0.99:53 (by the API server)\n") !=
+      std::string::npos);
+  // The second family of the upstream is the second family of what we listen on.
+  const Services looped{{"kube-dns", {*IpAddress::parse("10.96.0.10"), *IpAddress::parse("fd00::a")}},
+                        {"lastlight-upstream", {*IpAddress::parse("10.96.0.99"), *IpAddress::parse("fd00::a")}}};
+  const Outcome loop = check_file("", {{"NODE_NAME", "n"}}, {}, looped);
+  CHECK(loop.code == 1);
+  CHECK(loop.errors.find("zone cluster.local: service:lastlight-upstream:53 is [fd00::a]:53, where we listen") !=
+        std::string::npos);
 }
 
 TEST_CASE("check refuses two names of one address") {

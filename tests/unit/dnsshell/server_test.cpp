@@ -206,3 +206,44 @@ TEST_CASE("after stop_reading nothing is read, but what waits is delivered", "[s
   CHECK(take(fd) == reply_to(question("miss")));
   CHECK(b.server->counters().tcp_queries == 1);
 }
+
+TEST_CASE("stop_reading answers the datagrams that have arrived", "[server]") {
+  Bench b;
+  b.serve();
+  const auto client = io::UdpSocket::bind(Endpoint{b.at.address, 0}, kib(512));
+  REQUIRE(client);
+  io::UdpSender sender;
+  const ByteBuffer query = question("hit");
+  for (std::size_t i = 0; i < 3 * io::UdpSender::kBatch; ++i) {
+    std::copy(query.begin(), query.end(), sender.slot().begin());
+    sender.queue(query.size(), b.at);
+    if (sender.full()) sender.flush(client->fd());
+  }
+  b.server->stop_reading();
+  CHECK(b.server->counters().udp_answers == 3 * io::UdpSender::kBatch);
+}
+
+TEST_CASE("a connection whose client does not read is unsent until it does", "[server]") {
+  Bench b;
+  b.serve();
+  const auto fd = b.dial();
+  put(fd, question("miss"));
+  b.until([&] { return b.waiting.size() == 1; });
+  CHECK(b.server->unsent() == 0);
+  const ByteBuffer large(60'000, 7);
+  int sent = 0;
+  for (; b.server->unsent() == 0 && sent < 1000; ++sent)
+    b.server->deliver(std::vector<Delivery>{{b.waiting[0], large}});
+  REQUIRE(b.server->unsent() == 1);
+  b.server->stop_reading();
+  int received = 0;
+  ByteBuffer buffer(1 << 16);
+  std::size_t bytes = 0;
+  b.until([&] {
+    const ssize_t size = ::recv(fd.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    bytes += size > 0 ? static_cast<std::size_t>(size) : 0;
+    received = static_cast<int>(bytes / (large.size() + 2));
+    return received == sent;
+  });
+  CHECK(b.server->unsent() == 0);
+}
