@@ -59,8 +59,11 @@ struct DnsConfig {
   // Clients per question in flight: a whole node may ask one cold name at once. A waiter is some 250 bytes, and there
   // are at most 4 * max_flights in all: 4 MiB.
   std::uint32_t max_waiters = 4096;
-  std::uint16_t udp_payload = 1232;  // EDNS size we advertise and the most we send over UDP (RFC 9715)
-  Duration tcp_idle_timeout = 10s;
+  std::uint16_t udp_payload = 1232;   // EDNS size we advertise and the most we send over UDP (RFC 9715)
+  Duration tcp_idle_timeout = 10s;    // a client connection that is owed nothing (RFC 7766 s6.2.3)
+  Duration tcp_message_timeout = 5s;  // from a message's first octet to its last
+  Duration tcp_write_timeout = 5s;    // a client that reads nothing of what waits for it
+  Bytes tcp_buffers = mib(16);        // unfinished messages and unread answers of all client connections
   std::uint32_t tcp_max_connections = 1024;
   std::uint32_t tcp_max_per_client = 64;
   std::string resolv_conf = "/etc/resolv.conf";

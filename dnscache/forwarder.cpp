@@ -99,10 +99,10 @@ Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& cli
   switch (read_query(packet, query)) {
     case Reading::TooShort:
       ++counters_.dropped_short;
-      return {};
+      return {.size = 0, .ask = std::nullopt, .dropped = true};
     case Reading::Response:
       ++counters_.dropped_response;
-      return {};
+      return {.size = 0, .ask = std::nullopt, .dropped = true};
     case Reading::Malformed:
       return error(query, kFormErr, std::nullopt, counters_.format_errors, out);
     case Reading::Query:

@@ -61,6 +61,7 @@ class Forwarder {
   struct Outcome {
     std::size_t size = 0;    // bytes written to out; 0: nothing now (asked, waiting, or dropped)
     std::optional<Ask> ask;  // to be sent; its flight is open until it is ended
+    bool dropped = false;    // no answer will ever come
   };
   // `out` holds at least 65535 bytes for TCP, 4096 for UDP. A hit allocates nothing.
   Outcome on_query(ByteView query, const Client& client, Instant now, MutableByteView out);

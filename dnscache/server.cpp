@@ -30,6 +30,8 @@ struct Server::Connection {
   Endpoint peer;
   TcpFraming framing;
   std::move_only_function<void(ByteView)> message;
+  std::uint64_t messages = 0;
+  std::uint64_t charged = 0;
   std::uint32_t unanswered = 0;
   bool half_closed = false;
   std::unique_ptr<io::TcpConnection> tcp;
@@ -148,12 +150,16 @@ void Server::accept(std::uint32_t listener, io::FileDescriptor fd, const Endpoin
   ++per_client_[peer.address];
   ++counters_.tcp_accepted;
   const std::uint64_t id = next_connection_++;
-  auto owned = std::make_unique<Connection>(Connection{id, listener, peer, {}, {}, 0, false, nullptr});
+  auto owned = std::make_unique<Connection>(Connection{id, listener, peer, {}, {}, 0, 0, 0, false, nullptr});
   Connection* c = owned.get();
   c->message = [this, c](ByteView query) { answer_tcp(*c, query); };
   connections_.emplace(id, std::move(owned));
   c->tcp = std::make_unique<io::TcpConnection>(
-      loop_, std::move(fd), io::TcpConnection::Limits{.idle = config_.tcp_idle_timeout, .max_queued = kMaxQueued},
+      loop_, std::move(fd),
+      io::TcpConnection::Limits{.idle = config_.tcp_idle_timeout,
+                                .message = config_.tcp_message_timeout,
+                                .write = config_.tcp_write_timeout,
+                                .max_queued = kMaxQueued},
       io::TcpConnection::Calls{.received = [this, c](ByteView bytes) { return received(*c, bytes); },
                                .half_closed =
                                    [this, c] {
@@ -164,16 +170,21 @@ void Server::accept(std::uint32_t listener, io::FileDescriptor fd, const Endpoin
 }
 
 bool Server::received(Connection& connection, ByteView bytes) {
+  const std::uint64_t before = connection.messages;
+  const bool held = connection.framing.held() > 0;
   if (!connection.framing.feed(bytes, connection.message)) {
     ++counters_.tcp_malformed;
     return false;
   }
+  const bool holds = connection.framing.held() > 0;
+  if (!holds || !held || connection.messages != before) connection.tcp->await_rest(holds);
   settle(connection);
   return true;
 }
 
 void Server::answer_tcp(Connection& connection, ByteView query) {
   ++counters_.tcp_queries;
+  ++connection.messages;
   const Client client{.peer = connection.peer,
                       .listener = connection.listener,
                       .connection = connection.id,
@@ -182,7 +193,7 @@ void Server::answer_tcp(Connection& connection, ByteView query) {
   if (outcome.ask) ask_(*outcome.ask);
   if (outcome.size > 0) {
     send_tcp(connection, ByteView(tcp_answer_).subspan(kPrefix, outcome.size));
-  } else {
+  } else if (!outcome.dropped) {
     ++connection.unanswered;
   }
 }
@@ -199,6 +210,8 @@ void Server::send_tcp(Connection& connection, ByteView message) {
 
 // What the connection's state allows now: read on, wait, or be closed.
 void Server::settle(Connection& connection) {
+  charge(connection);
+  connection.tcp->owe(connection.unanswered > 0);
   if (connection.half_closed) {
     if (connection.unanswered == 0) connection.tcp->finish();
     return;
@@ -206,14 +219,39 @@ void Server::settle(Connection& connection) {
   connection.tcp->pause_reading(!reading_ || connection.unanswered >= kMaxUnanswered);
 }
 
+// Queues drain without our hearing of it, so the sum may be too high: it is counted anew before somebody goes for it.
+void Server::charge(Connection& connection) {
+  const std::uint64_t holds = connection.framing.held() + connection.tcp->queued();
+  const bool grew = holds > connection.charged;
+  charged_ = charged_ - connection.charged + holds;
+  connection.charged = holds;
+  if (!grew || charged_ <= config_.tcp_buffers.count) return;
+  for (auto& [id, each] : connections_)
+    each->charged = each->framing.held() + each->tcp->queued();
+  charged_ = buffered();
+  if (charged_ <= config_.tcp_buffers.count) return;
+  ++counters_.tcp_no_room;
+  connection.tcp->drop();
+}
+
+std::uint64_t Server::buffered() const {
+  std::uint64_t sum = 0;
+  for (const auto& [id, connection] : connections_)
+    sum += connection->framing.held() + connection->tcp->queued();
+  return sum;
+}
+
 void Server::closed(std::uint64_t id, io::TcpConnection::Closed why) {
   using enum io::TcpConnection::Closed;
   if (why == Idle) ++counters_.tcp_idle;
   if (why == Slow) ++counters_.tcp_slow;
+  if (why == Stalled) ++counters_.tcp_stalled;
+  if (why == Unfinished) ++counters_.tcp_unfinished;
   const auto found = connections_.find(id);
   if (found == connections_.end()) return;
   const auto client = per_client_.find(found->second->peer.address);
   if (--client->second == 0) per_client_.erase(client);
+  charged_ -= found->second->charged;
   connections_.erase(found);
 }
 
@@ -248,6 +286,7 @@ Bytes Server::receive_buffer() const {
 ServerCounters Server::counters() const {
   ServerCounters result = counters_;
   result.tcp_open = connections_.size();
+  result.tcp_buffered = buffered();
   for (const auto& l : listeners_)
     result.tcp_rests += l->tcp->rests();
   return result;

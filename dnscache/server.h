@@ -1,11 +1,12 @@
 // The sockets clients talk to: one UDP socket and one TCP listener per address. Takes queries off them in batches, has
 // each answered, and sends the answers; knows nothing of DNS but the TCP length prefix. Owns sockets and connections,
-// never answers. RFC 7766 (several queries per connection, answers as they become ready, idle timeout), RFC 9210 s4.2
-// (limits).
+// never answers. RFC 7766 (several queries per connection, answers as they become ready, three time limits), RFC 9210
+// s4.2 (limits).
 //
 // Bounds: 4 batches of 64 datagrams per wake-up; tcp_max_connections and tcp_max_per_client (beyond: closed at once,
 // counted); 100 unanswered queries per connection (beyond: it is not read); 256 KiB of unread answers per connection
-// (beyond: closed, counted).
+// and tcp_buffers of them and of unfinished messages in all (beyond: the connection that asks for more is closed,
+// counted).
 #pragma once
 
 #include <cstdint>
@@ -40,11 +41,15 @@ struct ServerCounters {
   std::uint64_t tcp_refused_client = 0;  // tcp_max_per_client reached
   std::uint64_t tcp_queries = 0;
   std::uint64_t tcp_answers = 0;
-  std::uint64_t tcp_gone = 0;       // answers for a connection that has ended
-  std::uint64_t tcp_malformed = 0;  // connections closed for a frame that cannot be DNS
-  std::uint64_t tcp_slow = 0;       // connections closed for not reading
-  std::uint64_t tcp_idle = 0;       // connections closed for silence
-  std::uint64_t tcp_rests = 0;      // accepting rested for want of descriptors
+  std::uint64_t tcp_gone = 0;        // answers for a connection that has ended
+  std::uint64_t tcp_malformed = 0;   // connections closed for a frame that cannot be DNS
+  std::uint64_t tcp_slow = 0;        // connections closed for not reading: too much waited for them
+  std::uint64_t tcp_stalled = 0;     // likewise: they read nothing for too long
+  std::uint64_t tcp_unfinished = 0;  // connections closed for a message that did not end in time
+  std::uint64_t tcp_no_room = 0;     // connections closed because tcp_buffers were full
+  std::uint64_t tcp_idle = 0;        // connections closed for silence
+  std::uint64_t tcp_buffered = 0;    // gauge: bytes of unfinished messages and unread answers
+  std::uint64_t tcp_rests = 0;       // accepting rested for want of descriptors
 };
 
 class Server {
@@ -79,6 +84,8 @@ class Server {
   void answer_tcp(Connection& connection, ByteView query);
   void send_tcp(Connection& connection, ByteView message);
   void settle(Connection& connection);
+  void charge(Connection& connection);
+  std::uint64_t buffered() const;
   void closed(std::uint64_t id, io::TcpConnection::Closed why);
 
   io::Loop& loop_;
@@ -93,6 +100,7 @@ class Server {
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<IpAddress, std::uint32_t> per_client_;
   std::uint64_t next_connection_ = 1;
+  std::uint64_t charged_ = 0;  // at least what the connections hold
   bool reading_ = true;
   ServerCounters counters_;
 };

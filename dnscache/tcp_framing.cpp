@@ -7,6 +7,7 @@ namespace lastlight::dns {
 namespace {
 
 constexpr std::size_t kPrefix = 2;
+constexpr std::size_t kKept = 1024;
 constexpr std::size_t kHeader = 12;  // RFC 1035 s4.1.1
 
 std::size_t length_of(ByteView frame) {
@@ -36,6 +37,7 @@ bool TcpFraming::feed(ByteView bytes, std::move_only_function<void(ByteView)>& m
     if (held_.size() == kPrefix + length) {
       message(ByteView(held_).subspan(kPrefix));
       held_.clear();
+      if (held_.capacity() > kKept) held_ = {};  // a long message is no reason to hold its room for ever
     }
   }
   return true;

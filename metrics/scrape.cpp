@@ -34,12 +34,17 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_coalesced_queries", "Queries that joined one in flight.", number(s.forwarder.joined));
   f.gauge("dns_receive_buffer_bytes", "Smallest UDP receive buffer the kernel granted.",
           number(s.receive_buffer.count));
+  f.gauge("dns_tcp_buffered_bytes", "Unfinished messages and unread answers of client connections.",
+          number(s.server.tcp_buffered));
   f.gauge("dns_tcp_connections", "Client connections open.", number(s.server.tcp_open));
   const char* closed = "Client connections refused or closed by us, by reason.";
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_refused_full), {{"reason", "full"}});
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_refused_client), {{"reason", "client_full"}});
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_malformed), {{"reason", "malformed"}});
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_slow), {{"reason", "not_reading"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_stalled), {{"reason", "write_timeout"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_unfinished), {{"reason", "message_timeout"}});
+  f.counter("dns_tcp_closed", closed, number(s.server.tcp_no_room), {{"reason", "buffers_full"}});
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_idle), {{"reason", "idle"}});
 }
 

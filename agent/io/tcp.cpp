@@ -1,5 +1,6 @@
 #include "agent/io/tcp.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -14,14 +15,14 @@ namespace {
 
 constexpr int kAcceptBurst = 32;
 constexpr Duration kRest = std::chrono::milliseconds(100);
+constexpr int kKernelBuffer = 64 * 1024;  // the kernel doubles it; left alone it grows to megabytes for each peer
 
 std::unexpected<std::string> failed(const char* what, const Endpoint& where) {
   return std::unexpected(std::string("cannot ") + what + " TCP " + where.to_string() + ": " + std::strerror(errno));
 }
 
-void set(int fd, int level, int name) {
-  const int one = 1;
-  ::setsockopt(fd, level, name, &one, sizeof one);
+void set(int fd, int level, int name, int value = 1) {
+  ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
 }  // namespace
@@ -34,6 +35,8 @@ std::expected<std::unique_ptr<TcpListener>, std::string> TcpListener::listen(Loo
   set(fd.get(), SOL_SOCKET, SO_REUSEADDR);
   set(fd.get(), IPPROTO_IP, IP_FREEBIND);
   if (v6) set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
+  set(fd.get(), SOL_SOCKET, SO_SNDBUF, kKernelBuffer);  // inherited by what is accepted
+  set(fd.get(), SOL_SOCKET, SO_RCVBUF, kKernelBuffer);
   sockaddr_storage address{};
   socklen_t length = where.to_sockaddr(address);
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) return failed("bind", where);
@@ -84,14 +87,62 @@ void TcpListener::accept_burst() {
 }
 
 TcpConnection::TcpConnection(Loop& loop, FileDescriptor fd, Limits limits, Calls calls)
-    : fd_(std::move(fd)),
+    : loop_(loop),
+      fd_(std::move(fd)),
       limits_(limits),
       calls_(std::move(calls)),
+      active_(loop.now()),
       poll_(loop, fd_.get(), [this](Poll::Ready event) { ready(event); }),
-      idle_(loop, [this] { close(doomed_.value_or(finishing_ ? Closed::Finished : Closed::Idle)); }) {
+      timer_(loop, [this] { on_time(); }) {
   set(fd_.get(), IPPROTO_TCP, TCP_NODELAY);
-  idle_.start_in(limits_.idle);
+  arm();
   update();
+}
+
+// A peer that has not read what waits for it is not idle, nor is one that waits for us.
+Instant TcpConnection::due() const {
+  Instant due = kNever;
+  if (queued() > 0) {
+    due = read_by_peer_ + limits_.write;
+  } else if (!owing_) {
+    due = active_ + limits_.idle;
+  }
+  if (begun_ != kNever && !paused_) due = std::min(due, begun_ + limits_.message);
+  return due;
+}
+
+void TcpConnection::arm() {
+  const Instant next = due();
+  if (next >= armed_ || doomed_) return;
+  armed_ = next;
+  timer_.start_at(next);
+}
+
+void TcpConnection::on_time() {
+  armed_ = kNever;
+  const Instant now = loop_.now();
+  if (doomed_) {
+    close(*doomed_);
+  } else if (now < due()) {
+    arm();
+  } else if (queued() > 0 && now >= read_by_peer_ + limits_.write) {
+    close(Closed::Stalled);
+  } else if (begun_ != kNever && !paused_ && now >= begun_ + limits_.message) {
+    close(Closed::Unfinished);
+  } else {
+    close(finishing_ ? Closed::Finished : Closed::Idle);
+  }
+}
+
+void TcpConnection::await_rest(bool begun) {
+  begun_ = begun ? loop_.now() : kNever;
+  arm();
+}
+
+void TcpConnection::owe(bool answer) {
+  if (owing_ && !answer) active_ = loop_.now();
+  owing_ = answer;
+  arm();
 }
 
 void TcpConnection::update() {
@@ -102,6 +153,7 @@ void TcpConnection::update() {
 void TcpConnection::pause_reading(bool paused) {
   if (paused == paused_) return;
   paused_ = paused;
+  if (begun_ != kNever) await_rest(true);
   update();
 }
 
@@ -125,7 +177,7 @@ bool TcpConnection::read() {
     calls_.half_closed();
     return true;
   }
-  idle_.start_in(limits_.idle);
+  active_ = loop_.now();
   if (!calls_.received({buffer.data(), static_cast<std::size_t>(count)})) return close(Closed::Refused);
   return true;
 }
@@ -136,15 +188,17 @@ void TcpConnection::write(ByteView bytes) {
     const ssize_t count = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) return close_later(Closed::Error);
     if (count > 0) {
-      idle_.start_in(limits_.idle);
+      active_ = loop_.now();
       bytes = bytes.subspan(static_cast<std::size_t>(count));
     }
     if (bytes.empty()) return;
     queue_.clear();
     written_ = 0;
+    read_by_peer_ = loop_.now();
   }
   if (queued() + bytes.size() > limits_.max_queued) return close_later(Closed::Slow);
   queue_.insert(queue_.end(), bytes.begin(), bytes.end());
+  arm();
   update();
 }
 
@@ -155,14 +209,16 @@ bool TcpConnection::flush() {
     if (count < 0 && (errno == EAGAIN)) break;
     if (count <= 0) return close(Closed::Error);
     written_ += static_cast<std::size_t>(count);
-    idle_.start_in(limits_.idle);
+    active_ = read_by_peer_ = loop_.now();
   }
   if (written_ * 2 >=
       queue_.size()) {  // what was written goes when it is most of the queue: each byte moves once at most
     queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(written_));
     written_ = 0;
   }
+  if (queue_.empty()) queue_ = {};  // its room, too: a thousand connections may each have queued much once
   if (finishing_ && queued() == 0) return close(Closed::Finished);
+  arm();
   return true;
 }
 
@@ -174,14 +230,15 @@ void TcpConnection::finish() {
 
 // The owner may be in the middle of its table: it is told from the loop.
 void TcpConnection::close_later(Closed why) {
+  if (doomed_) return;
   doomed_ = why;
   poll_.watch(false, false);
-  idle_.start_in(Duration::zero());
+  timer_.start_in(Duration::zero());
 }
 
 bool TcpConnection::close(Closed why) {
   poll_.watch(false, false);
-  idle_.stop();
+  timer_.stop();
   doomed_ = why;
   auto closed = std::move(calls_.closed);  // outlives *this
   if (closed) closed(why);

@@ -125,7 +125,8 @@ class DnsPeer {
       }
     };
     s->tcp = std::make_unique<io::TcpConnection>(
-        loop_, std::move(fd), io::TcpConnection::Limits{.idle = 30s, .max_queued = 1 << 20},
+        loop_, std::move(fd),
+        io::TcpConnection::Limits{.idle = 30s, .message = 30s, .write = 30s, .max_queued = 1 << 20},
         io::TcpConnection::Calls{.received = [s](ByteView b) { return s->framing.feed(b, s->message); },
                                  .half_closed = [s] { s->tcp->finish(); },
                                  .closed =

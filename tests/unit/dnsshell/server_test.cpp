@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 
 #include "tests/unit/dnsshell/dns_peer.h"
 
@@ -19,12 +20,14 @@ struct Bench {
   std::vector<ByteBuffer> asked;
   std::unique_ptr<Server> server;
   Endpoint at;
+  bool drop_all = false;
 
   void serve(const char* address = "127.0.0.1") {
     server = std::make_unique<Server>(
         loop, config,
         [this](ByteView query, const Client& client, Instant, MutableByteView out) {
           REQUIRE(out.size() >= (client.transport == Transport::Tcp ? 65535 : 4096));
+          if (drop_all || query.empty()) return Forwarder::Outcome{.size = 0, .ask = std::nullopt, .dropped = true};
           if (query.size() > 13 && query[13] == 'h') {
             const ByteBuffer r = reply_to(query);
             std::copy(r.begin(), r.end(), out.begin());
@@ -165,6 +168,98 @@ TEST_CASE("TCP: caps, malformed frames and idle connections", "[server]") {
     const auto one = b.dial();
     b.until([&] { return b.server->counters().tcp_idle == 1; });
   }
+  SECTION("in the midst of a message") {
+    b.config.tcp_message_timeout = 20ms;
+    b.serve();
+    const auto one = b.dial();
+    REQUIRE(::send(one.get(), "\0\x20half", 6, 0) == 6);
+    b.until([&] { return b.server->counters().tcp_unfinished == 1; });
+  }
+  SECTION("each message has its time, however many come") {
+    b.config.tcp_message_timeout = 200ms;
+    b.serve();
+    const auto one = b.dial();
+    const ByteBuffer query = question("h");
+    ByteBuffer stream;
+    for (int i = 0; i < 60; ++i) {  // cut so that the end of each message comes with the start of the next
+      stream.push_back(0);
+      stream.push_back(static_cast<std::uint8_t>(query.size()));
+      stream.insert(stream.end(), query.begin(), query.end());
+    }
+    std::size_t at = 0;
+    std::function<void()> next;
+    io::Timer timer(b.loop, [&] { next(); });
+    next = [&] {
+      const std::size_t size = std::min(query.size() + 2, stream.size() - at);
+      REQUIRE(::send(one.get(), stream.data() + at, at == 0 ? 5 : size, MSG_NOSIGNAL) > 0);
+      at += at == 0 ? 5 : size;
+      if (at < stream.size()) timer.start_in(10ms);
+    };
+    next();
+    b.until([&] { return b.server->counters().tcp_queries == 60; });
+    CHECK(b.server->counters().tcp_unfinished == 0);
+  }
+}
+
+TEST_CASE("RFC 7766 s6.2.3: whoever waits for an answer is not idle", "[server]") {
+  Bench b;
+  b.config.tcp_idle_timeout = 20ms;
+  b.serve();
+  const auto fd = b.dial();
+  put(fd, question("miss"));
+  b.until([&] { return b.waiting.size() == 1; });
+  bool later = false;
+  io::Timer timer(b.loop, [&] { later = true; });
+  timer.start_in(60ms);
+  b.until([&] { return later; });
+  b.server->deliver(std::vector<Delivery>{{b.waiting[0], reply_to(question("miss"))}});
+  CHECK(take(fd) == reply_to(question("miss")));
+  b.until([&] { return b.server->counters().tcp_idle == 1; });
+}
+
+TEST_CASE("TCP: a message that is dropped is not waited for", "[server]") {
+  Bench b;
+  b.drop_all = true;
+  b.config.tcp_idle_timeout = 20ms;
+  b.serve();
+  const auto fd = b.dial();
+  put(fd, question("miss"));
+  b.until([&] { return b.server->counters().tcp_idle == 1; });
+}
+
+TEST_CASE("TCP: what all clients may hold of our memory is bounded, and whoever wants more is closed", "[server]") {
+  Bench b;
+  b.config.tcp_buffers = kib(100);
+  b.serve();
+  std::vector<io::FileDescriptor> clients;
+  const ByteBuffer half(40 * 1024, 0xFF);  // of a message of 65,535 octets
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    clients.push_back(b.dial());
+    REQUIRE(::send(clients.back().get(), half.data(), half.size(), 0) == static_cast<ssize_t>(half.size()));
+    b.until([&] { return b.server->counters().tcp_buffered >= std::min<std::uint64_t>(i + 1, 2) * half.size(); });
+  }
+  b.until([&] { return b.server->counters().tcp_no_room == 1 && b.server->counters().tcp_open == 2; });
+  CHECK(b.server->counters().tcp_buffered == 2 * half.size());
+  clients.erase(clients.begin());
+  b.until([&] { return b.server->counters().tcp_buffered == half.size(); });
+  clients.push_back(b.dial());
+  put(clients.back(), question("hit"));
+  std::uint64_t answered = 0;
+  b.until([&] { return (answered = b.server->counters().tcp_answers) == 1; });
+}
+
+TEST_CASE("UDP: a datagram of no octets is dropped like any other that is short, and the next is served", "[server]") {
+  Bench b;
+  b.serve();
+  io::FileDescriptor fd(::socket(AF_INET, SOCK_DGRAM, 0));
+  sockaddr_storage address{};
+  const socklen_t length = b.at.to_sockaddr(address);
+  REQUIRE(::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), length) == 0);
+  REQUIRE(::send(fd.get(), "", 0, 0) == 0);
+  const ByteBuffer query = question("hit");
+  REQUIRE(::send(fd.get(), query.data(), query.size(), 0) == static_cast<ssize_t>(query.size()));
+  b.until([&] { return b.server->counters().udp_answers == 1; });
+  CHECK(b.server->counters().udp_queries == 2);
 }
 
 TEST_CASE("TCP: a client with too many unanswered queries is not read until it is answered", "[server]") {

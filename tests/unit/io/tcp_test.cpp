@@ -1,5 +1,6 @@
 #include "agent/io/tcp.h"
 
+#include <functional>
 #include <vector>
 
 #include <netinet/in.h>
@@ -33,7 +34,10 @@ void turn_until(Loop& loop, Done done) {
 
 struct Pair {
   Loop loop;
-  TcpConnection::Limits limits{.idle = std::chrono::seconds(30), .max_queued = 1 << 20};
+  TcpConnection::Limits limits{.idle = std::chrono::seconds(30),
+                               .message = std::chrono::seconds(30),
+                               .write = std::chrono::seconds(30),
+                               .max_queued = 1 << 20};
   std::unique_ptr<TcpListener> listener;
   std::unique_ptr<TcpConnection> connection;
   ByteBuffer got;
@@ -96,6 +100,72 @@ TEST_CASE("a peer that does not read is closed at the bound", "[tcp]") {
   turn_until(p.loop, [&] { return p.closed.has_value(); });
   CHECK(*p.closed == TcpConnection::Closed::Slow);
   CHECK(most <= p.limits.max_queued);
+}
+
+TEST_CASE("RFC 7766 s6.2.3: a connection that is owed an answer is not idle; once it has it, it may be", "[tcp]") {
+  Pair p;
+  p.limits.idle = std::chrono::milliseconds(20);
+  const FileDescriptor client = p.open();
+  p.connection->owe(true);
+  bool later = false;
+  Timer timer(p.loop, [&] { later = true; });
+  timer.start_in(std::chrono::milliseconds(60));
+  turn_until(p.loop, [&] { return later || p.closed; });
+  REQUIRE_FALSE(p.closed);
+  p.connection->owe(false);
+  turn_until(p.loop, [&] { return p.closed.has_value(); });
+  CHECK(*p.closed == TcpConnection::Closed::Idle);
+}
+
+TEST_CASE("a message that does not end in time closes, though octets keep coming", "[tcp]") {
+  Pair p;
+  p.limits.message = std::chrono::milliseconds(60);
+  const FileDescriptor client = p.open();
+  std::function<void()> trickle;
+  Timer timer(p.loop, [&] { trickle(); });
+  trickle = [&] {
+    ::send(client.get(), "x", 1, MSG_NOSIGNAL);
+    timer.start_in(std::chrono::milliseconds(5));
+  };
+  trickle();
+  p.connection->await_rest(true);
+  turn_until(p.loop, [&] { return p.closed.has_value(); });
+  CHECK(*p.closed == TcpConnection::Closed::Unfinished);
+  CHECK(p.got.size() > 1);
+}
+
+TEST_CASE("the time in which we do not read is not the peer's", "[tcp]") {
+  Pair p;
+  p.limits.message = std::chrono::milliseconds(20);
+  const FileDescriptor client = p.open();
+  p.connection->await_rest(true);
+  p.connection->pause_reading(true);
+  bool later = false;
+  Timer timer(p.loop, [&] { later = true; });
+  timer.start_in(std::chrono::milliseconds(60));
+  turn_until(p.loop, [&] { return later || p.closed; });
+  REQUIRE_FALSE(p.closed);
+  p.connection->pause_reading(false);
+  turn_until(p.loop, [&] { return p.closed.has_value(); });
+  CHECK(*p.closed == TcpConnection::Closed::Unfinished);
+}
+
+TEST_CASE("a peer that reads nothing of what waits is closed, under the bound too, and whatever it sends", "[tcp]") {
+  Pair p;
+  p.limits.write = std::chrono::milliseconds(40);
+  p.limits.max_queued = 16U << 20;
+  const FileDescriptor client = p.open();
+  while (p.connection->queued() == 0)
+    p.connection->write(ByteBuffer(64 * 1024));
+  std::function<void()> chatter;
+  Timer timer(p.loop, [&] { chatter(); });
+  chatter = [&] {
+    ::send(client.get(), "x", 1, MSG_NOSIGNAL);
+    timer.start_in(std::chrono::milliseconds(5));
+  };
+  chatter();
+  turn_until(p.loop, [&] { return p.closed.has_value(); });
+  CHECK(*p.closed == TcpConnection::Closed::Stalled);
 }
 
 TEST_CASE("silence closes, refused bytes close, a reset closes", "[tcp]") {
