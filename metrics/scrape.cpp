@@ -37,6 +37,8 @@ void dns_families(Families& f, const Scrape& s) {
   f.gauge("dns_tcp_buffered_bytes", "Unfinished messages and unread answers of client connections.",
           number(s.server.tcp_buffered));
   f.gauge("dns_tcp_connections", "Client connections open.", number(s.server.tcp_open));
+  f.counter("dns_tcp_accepted", "Client connections accepted.", number(s.server.tcp_accepted));
+  f.counter("dns_tcp_accept_rests", "Pauses in accepting for want of descriptors.", number(s.server.tcp_rests));
   const char* closed = "Client connections refused or closed by us, by reason.";
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_refused_full), {{"reason", "full"}});
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_refused_client), {{"reason", "client_full"}});

@@ -16,3 +16,5 @@ endfunction()
 
 lastlight_fuzz(dns_query LINK lastlight_dnscache_core)
 lastlight_fuzz(dns_answer LINK lastlight_dnscache_core)
+lastlight_fuzz(dns_edns LINK lastlight_dnscache_core)
+lastlight_fuzz(tcp_framing LINK lastlight_dnscache_transport)

@@ -3,6 +3,7 @@
     control_plane            session  a running ControlPlane (rig/control_plane.py): kube-apiserver and company, started once
     workload(node, ...)      test     starts a node with pods (rig/workload.py) and clears it up: workload("spot-1", Population(web=3))
     coredns_factory(*sites)  test     starts a CoreDNS (rig/coredns.py): coredns_factory(site(".", answer("203.0.113.7"))); as many as you like
+    scripted_factory(answer) test     starts an upstream that answers what a function says (rig/scripted.py)
     agent_factory(config)    test     starts the agent (rig/agent.py): agent_factory({"dns": {"zones": [zone(".", coredns)]}})
     cluster_net              test     a node, a pod and another node as network namespaces (rig/netns.py); `namespaces` skips where there can be none
     cache_dir                session  the git-ignored folder for what is slow to make
@@ -24,6 +25,7 @@ from rig import netns, peers  # noqa: E402  pylint: disable=wrong-import-positio
 from rig.agent import Agent, AgentMissing, binary as built_agent  # noqa: E402  pylint: disable=wrong-import-position
 from rig.control_plane import PEERS, ControlPlane  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import CoreDNS  # noqa: E402  pylint: disable=wrong-import-position
+from rig.scripted import Scripted  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Workload  # noqa: E402  pylint: disable=wrong-import-position
 
 
@@ -68,6 +70,12 @@ def coredns_factory(tmp_path_factory):
     binary = _peers_or_skip("coredns")["coredns"]
     with contextlib.ExitStack() as running:
         yield lambda *sites, **options: running.enter_context(CoreDNS(binary, tmp_path_factory.mktemp("coredns"), *sites, **options))
+
+
+@pytest.fixture
+def scripted_factory():
+    with contextlib.ExitStack() as running:
+        yield lambda answer: running.enter_context(Scripted(answer))
 
 
 @pytest.fixture

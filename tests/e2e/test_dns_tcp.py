@@ -1,7 +1,10 @@
 """DNS over TCP as RFC 7766 wants it: several queries on a connection, answers as they become ready, idle connections closed."""
 
 import contextlib
+import os
+import resource
 import socket
+import threading
 import time
 
 import dns.message
@@ -170,3 +173,100 @@ def test_a_client_that_does_not_read_is_closed_and_costs_no_more_than_its_queue(
                 client.socket.sendall((len(wire).to_bytes(2, "big") + wire) * 2000)
     wait_until(lambda: closed(agent, "not_reading") == 1, 5, "a connection closed for not reading")
     assert agent.query("www.example.org", tcp=True).answer
+
+
+def test_a_message_has_a_time_to_end_in(start):
+    """An octet now and then keeps no connection open."""
+    agent = start(tcp_message_timeout="400ms")
+    with Connection(agent) as trickling, Connection(agent) as whole:
+        wire = dns.message.make_query("www.example.org", "A").to_wire()
+        with contextlib.suppress(ConnectionError):
+            for octet in len(wire).to_bytes(2, "big") + wire[:-1]:
+                if closed(agent, "message_timeout"):
+                    break
+                trickling.socket.sendall(bytes([octet]))
+                time.sleep(0.05)  # the client's pace: 31 octets take four times as long as it has
+        wait_until(lambda: closed(agent, "message_timeout") == 1, 5, "a trickling connection closed")
+        whole.send("www.example.org")
+        assert whole.receive_name() == "www.example.org", "silence before a message is no part of it"
+
+
+def test_a_client_that_stops_reading_is_closed_in_time(start):
+    """Less waits for it than the queue holds, and it goes on asking."""
+    agent = start(tcp_write_timeout="300ms", tcp_idle_timeout="60s")
+    assert agent.query("www.example.org").answer
+    with Connection(agent, receive_buffer=4096) as client:
+        wire = dns.message.make_query("www.example.org", "A").to_wire()
+        with contextlib.suppress(ConnectionError):
+            client.socket.sendall((len(wire).to_bytes(2, "big") + wire) * 4200)  # some 250 KB of answers
+        wait_until(lambda: closed(agent, "write_timeout") == 1, 5, "a stalled connection closed")
+    assert closed(agent, "not_reading") == closed(agent, "idle") == 0
+    assert agent.metrics()["lastlight_dns_tcp_buffered_bytes"] == 0
+
+
+def test_an_urgent_octet_is_nothing_special(start):
+    with Connection(start()) as client:
+        client.socket.send(b"!", socket.MSG_OOB)
+        client.send("www.example.org")
+        assert client.receive_name() == "www.example.org"
+
+
+def test_ten_thousand_connections_are_refused_and_udp_does_not_notice(start):
+    agent = start(tcp_max_connections=8, tcp_max_per_client=8)
+    assert agent.query("www.example.org").answer
+    wire, answered, over = dns.message.make_query("www.example.org", "A").to_wire(), [], threading.Event()
+
+    def ask_on():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.connect((agent.address, agent.port))
+            while not over.is_set():
+                client.send(wire)
+                answered.append(len(client.recv(4096)))
+                time.sleep(0.002)
+
+    asker = threading.Thread(target=ask_on)
+    with contextlib.ExitStack() as held:
+        kept = [held.enter_context(Connection(agent)) for _ in range(8)]
+        for each in kept:
+            each.send("www.example.org")
+            assert each.receive_name() == "www.example.org"
+        asker.start()
+        try:
+            for _ in range(10000):
+                with socket.create_connection((agent.address, agent.port), timeout=10) as refused:
+                    assert refused.recv(1) == b""
+        finally:
+            over.set()
+            asker.join()
+        assert closed(agent, "full") == 10000
+        assert len(answered) > 100 and len(set(answered)) == 1
+        for each in kept:
+            each.send("www.example.org")
+            assert each.receive_name() == "www.example.org"
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_without_descriptors_udp_goes_on_and_tcp_comes_back(start):
+    """RLIMIT_NOFILE is reached: accepting rests, it does not spin; what is in the cache is served."""
+    agent = start()
+    assert agent.query("www.example.org").answer
+    limits = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
+    few = len(os.listdir(f"/proc/{agent.pid}/fd")) + 4
+    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (few, limits[1]))
+    with contextlib.ExitStack() as held:
+        for _ in range(30):
+            held.enter_context(Connection(agent))
+        before, ends = cpu_seconds(agent.pid), time.monotonic() + 1
+        while time.monotonic() < ends:
+            assert agent.query("www.example.org").answer
+            time.sleep(0.01)
+        assert cpu_seconds(agent.pid) - before < 0.4, "it spins"
+    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
+    wait_until(lambda: agent.query("www.example.org", tcp=True).answer, 10, "TCP to be served again")
+    assert agent.metrics()["lastlight_dns_tcp_accept_rests_total"] >= 1

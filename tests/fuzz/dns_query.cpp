@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "dnscache/forwarder.h"
+#include "dnscache/query.h"
 #include "dnscache/wire.h"
 
 #include "tests/unit/dnscache/messages.h"
@@ -32,11 +33,27 @@ void check_response(ByteView query, ByteView sent) {
   require((parsed.flags & kQr) != 0);
 }
 
+// The key: lower-cased, the same whatever the ID and the case, and the question within it is the packet's.
+void check_key(ByteView packet) {
+  Query query;
+  if (read_query(packet, query) != Reading::Query || query.question.empty()) return;
+  const Key key(query);
+  require(key.view().size() == 1 + query.question.size() && same_name(key.question(), query.question));
+  ByteBuffer other(packet.begin(), packet.end());
+  other[0] ^= 0xFF;
+  for (std::size_t i = 0; i + 4 < query.question.size(); ++i)
+    other[kHeaderSize + i] = lower(other[kHeaderSize + i]);
+  Query again;
+  require(read_query(other, again) == Reading::Query);
+  require(std::ranges::equal(Key(again).view(), key.view()));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static ByteBuffer out(65535);
   const ByteView packet(data, size);
+  check_key(packet);
   for (const Transport transport : {Transport::Udp, Transport::Tcp}) {
     Forwarder forwarder(configuration(transport == Transport::Tcp), 1);
     Client client;
