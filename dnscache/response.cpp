@@ -84,9 +84,11 @@ Written write_answer(const Answer& answer, const Query& query, const ResponseFor
   const std::size_t question_end = kHeaderSize + query.question.size();
   if (limit < question_end + opt || answer.message.size() < question_end) return {};
   const Cut cut = cut_to(answer, question_end, limit - opt);
+  const bool proof_lost = query.edns && query.edns->dnssec_ok && cut.section[1] != load16(answer.message, 8);
+  const bool truncated = cut.truncated || proof_lost;
   std::copy_n(answer.message.begin(), cut.end, out.begin());
   std::uint16_t flags = answer_flags(answer, query);
-  if (cut.truncated) flags |= kTc;
+  if (truncated) flags |= kTc;
   store16(out, 0, query.id);
   store16(out, 2, flags);
   for (std::size_t i = 0; i < 3; ++i)
@@ -97,7 +99,7 @@ Written write_answer(const Answer& answer, const Query& query, const ResponseFor
     const std::uint32_t ttl = load32(out, at);
     store32(out, at, ttl > form.age ? ttl - form.age : 0);
   }
-  return {append_opt(ours, out, cut.end), cut.truncated};
+  return {append_opt(ours, out, cut.end), truncated};
 }
 
 std::size_t write_error(const Query& query, std::uint16_t rcode, const ResponseForm& form, MutableByteView out) {

@@ -32,7 +32,8 @@ struct Written {
 };
 
 // Too long for the limit: additional goes first, then authority; TC is set only if the answer section is cut, too, and
-// then as many whole records as fit are left (resolvers that never retry over TCP exist: musl before 1.2.4).
+// then as many whole records as fit are left (resolvers that never retry over TCP exist: musl before 1.2.4). To a
+// client with DO the authority section is the proof of a negative answer: without it TC is set (RFC 4035 s3.1.1).
 Written write_answer(const Answer& answer, const Query& query, const ResponseForm& form, MutableByteView out);
 
 // A header, the question if it was readable, and an OPT if the query had one. `rcode` may be extended (BADVERS).

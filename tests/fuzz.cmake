@@ -1,3 +1,4 @@
+add_custom_target(fuzzers)  # what `make fuzz` builds
 # lastlight_fuzz(NAME LINK libraries...): tests/fuzz/NAME.cpp with its corpus in tests/fuzz/corpus/NAME. A plain runner
 # replays the corpus in every test run; with LASTLIGHT_FUZZ (clang) fuzz_NAME is the libFuzzer program as well.
 function(lastlight_fuzz name)
@@ -11,6 +12,7 @@ function(lastlight_fuzz name)
     add_executable(fuzz_${name} "${source}")
     target_link_libraries(fuzz_${name} PRIVATE lastlight_options ${ARG_LINK})
     target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+    add_dependencies(fuzzers fuzz_${name})
   endif()
 endfunction()
 

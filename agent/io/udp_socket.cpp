@@ -21,12 +21,12 @@ std::unexpected<std::string> failed(const char* what, const Endpoint& where) {
 }
 
 void never_fragment(int fd, bool v6) {
-  // DONT: our datagrams carry DF=0 and the interface's MTU alone counts. Answers stay under udp_payload, so none is
-  // fragmented here, and ICMP cannot lower what we believe of the path.
+  // INTERFACE: what is longer than the interface's MTU is not sent, rather than in fragments, and ICMP cannot lower
+  // what we believe of the path (DONT would fragment by what a forged message said).
   if (v6) {
-    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_INTERFACE);
   } else {
-    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
   }
 }
 

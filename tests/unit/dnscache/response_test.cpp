@@ -67,6 +67,27 @@ TEST_CASE("RFC 2181 s9: additional and authority go before TC; then as many whol
   CHECK(send(prepared, head + 160 + 10, true).counts[1] == 9);
 }
 
+TEST_CASE("RFC 4035 s3.1.1: a client with DO is told when the proof in the authority section did not fit") {
+  auto message = reply().a(60);
+  message.record(2, kTypeNsec, 60, ByteBuffer(600));
+  message.record(3, kTypeA, 60, {192, 0, 2, 1});
+  const auto prepared = prepare(message);
+  const auto flags = [&](std::uint16_t edns_flags, std::size_t limit) {
+    const auto packet = MessageBuilder(5, kRd).question("A.example", kTypeA).opt(4096, edns_flags).octets;
+    Query query;
+    REQUIRE(read_query(packet, query) == Reading::Query);
+    ByteBuffer out(65535);
+    ResponseForm form;
+    form.limit = limit;
+    const bool truncated = write_answer(prepared.answer(), query, form, out).truncated;
+    CHECK(truncated == ((load16(out, 2) & kTc) != 0));
+    return load16(out, 2) & kTc;
+  };
+  CHECK(flags(0, 512) == 0);
+  CHECK(flags(kEdnsDo, 512) != 0);
+  CHECK(flags(kEdnsDo, kHeaderSize + 15 + 16 + 612 + 11) == 0);  // only the additional record is left out
+}
+
 TEST_CASE("RFC 6891 s6.2.3, 9715: the size a client takes") {
   const auto limit = [](std::uint16_t payload, bool udp) {
     Query query;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string>
 
+#include <netinet/in.h>
+#include <netinet/ip.h>
+
 #include "tests/support/catch.h"
 
 using namespace lastlight;
@@ -16,6 +19,17 @@ UdpSocket bound(const char* address, Bytes buffer = kib(256)) {
   return std::move(*socket);
 }
 }  // namespace
+
+TEST_CASE("RFC 9715 s3.1: nothing is sent in fragments, and no ICMP message changes that", "[udp_socket]") {
+  const auto option = [](const UdpSocket& socket, int level, int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    REQUIRE(::getsockopt(socket.fd(), level, name, &value, &size) == 0);
+    return value;
+  };
+  CHECK(option(bound("127.0.0.1"), IPPROTO_IP, IP_MTU_DISCOVER) == IP_PMTUDISC_INTERFACE);
+  CHECK(option(bound("::1"), IPPROTO_IPV6, IPV6_MTU_DISCOVER) == IPV6_PMTUDISC_INTERFACE);
+}
 
 TEST_CASE("a batch goes out and comes in, and is answered to its senders", "[udp_socket]") {
   const char* address = GENERATE("127.0.0.1", "::1");
