@@ -24,7 +24,7 @@ prometheus::Labels named(const Labels& labels) {
 // The series of that name and these labels, its family made by the first call.
 template <class Builder, class... Arguments>
 auto& series(prometheus::Registry& registry, Builder builder, const std::string& name, std::string_view help,
-             const Labels& labels, Arguments... arguments) {
+             const Labels& labels, const Arguments&... arguments) {
   return builder.Name(name).Help(std::string(help)).Register(registry).Add(named(labels), arguments...);
 }
 

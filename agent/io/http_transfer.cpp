@@ -14,10 +14,8 @@ struct FreeUrl {
 };
 
 void append(List& list, const std::string& line) {
-  if (curl_slist* grown = curl_slist_append(list.get(), line.c_str()); grown != nullptr) {
-    static_cast<void>(list.release());
-    list.reset(grown);
-  }
+  curl_slist* head = curl_slist_append(list.get(), line.c_str());  // the same once there is one; null: out of memory
+  if (head != nullptr && head != list.get()) list.reset(head);
 }
 
 bool has_control(std::string_view text) {
