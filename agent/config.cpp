@@ -191,7 +191,7 @@ bool is_plain(const std::string& text) {
   return text != "null" && text != "Null" && text != "NULL" && std::all_of(text.begin(), text.end(), safe);
 }
 
-std::string quoted(const std::string& text) {
+std::string yaml_quoted(const std::string& text) {
   if (is_plain(text)) return text;
   std::string out = "\"";
   for (const char c : text) {
@@ -224,7 +224,7 @@ class Printer {
     const std::string deeper = indent + "  ";
     switch (key.shape) {
       case Key::Shape::Scalar:
-        out_ += " " + quoted(key.print().front()) + "\n";
+        out_ += " " + yaml_quoted(key.print().front()) + "\n";
         return;
       case Key::Shape::List:
         if (key.has_word()) {
@@ -233,7 +233,7 @@ class Printer {
         }
         out_ += key.print().empty() ? " []\n" : "\n";
         for (const std::string& element : key.print())
-          out_ += deeper + "- " + quoted(element) + "\n";
+          out_ += deeper + "- " + yaml_quoted(element) + "\n";
         return;
       case Key::Shape::Section:
         out_ += "\n";

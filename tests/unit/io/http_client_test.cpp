@@ -173,7 +173,7 @@ TEST_CASE_METHOD(Fixture, "what cannot be asked fails in words", "[http_client]"
   const RawPeer silent(loop);  // bound, not listening
   const HttpReply refused = exchange({.url = silent.url()});
   CHECK(refused.status == 0);
-  CHECK_THAT(refused.error, Catch::Contains("127.0.0.1") && Catch::Contains("refused"));
+  CHECK_THAT(refused.error, ContainsSubstring("127.0.0.1") && ContainsSubstring("refused"));
   CHECK(client.counters().failures == 4);
   CHECK(server.counters().connections == 0);
 }

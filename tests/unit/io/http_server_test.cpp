@@ -93,5 +93,5 @@ TEST_CASE("a taken port is said at construction", "[http_server]") {
   const io::HttpServer server(loop, *Endpoint::parse("127.0.0.1:0", 0), length);
   const Endpoint taken{.address = IpAddress::v4(0x7f000001), .port = server.port()};
   CHECK_THROWS_WITH(io::HttpServer(loop, taken, length),
-                    Catch::Contains("cannot serve HTTP on 127.0.0.1:") && Catch::Contains("in use"));
+                    ContainsSubstring("cannot serve HTTP on 127.0.0.1:") && ContainsSubstring("in use"));
 }
