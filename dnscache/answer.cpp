@@ -161,7 +161,8 @@ bool answers(ByteView reply, ByteView question) {
 }
 
 void append_name(ByteBuffer& out, const Name& name, ByteView asked) {
-  if (same_name(name.view(), asked)) {
+  constexpr std::size_t kPointer = 2;  // the root is shorter, and an OPT's owner has to be written out
+  if (name.size > kPointer && same_name(name.view(), asked)) {
     out.push_back(0xC0);
     out.push_back(kHeaderSize);
   } else {

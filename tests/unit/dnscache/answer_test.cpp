@@ -87,6 +87,19 @@ TEST_CASE(
   CHECK(load32(plain->message, records[1].end() - 4) == 30);
 }
 
+TEST_CASE("RFC 6891 s6.1.2: the root's answer loses its signatures, too, though the OPT has the same owner") {
+  const auto message = MessageBuilder(0, kQr)
+                           .question(".", kTypeNs)
+                           .record(1, kTypeNs, 60, {1, 'a', 0})
+                           .record(1, kTypeRrsig, 60, ByteBuffer(30))
+                           .opt(4096)
+                           .octets;
+  const auto prepared = prepare_answer(message, parse(message).question, kLimits, false);
+  REQUIRE(prepared);
+  CHECK(types(*prepared) == std::vector<int>{kTypeNs});
+  CHECK(prepared->message.size() == kHeaderSize + 5 + 11 + 3);
+}
+
 TEST_CASE("RFC 4035 s3.2.1: signatures that were asked for by type are the answer") {
   const auto prepared =
       prepare_answer(reply(kTypeNsec).record(1, kTypeNsec, 60, {0}).octets, question(kTypeNsec), kLimits, false);

@@ -75,7 +75,7 @@ TEST_CASE("Unwanted replies, a thousand of them, change nothing that a client co
   CHECK(rig.forwarder.flights() == 1);
 }
 
-TEST_CASE("Unsolicited records: nothing is learned from an answer but the answer") {
+TEST_CASE("RFC 1035 s7.4: unsolicited records: nothing is learned from an answer but the answer") {
   Rig rig;
   // Authority and additional claim another name and its address.
   auto reply = reply_for("a.").a(60);
@@ -177,7 +177,9 @@ TEST_CASE("Failures are remembered: an upstream that fails is not asked by every
   CHECK(rig.forwarder.counters().asked == 1);
 }
 
-TEST_CASE("Names are octets: zeros, dots in labels, and 255 of them are told apart and come back as they were") {
+TEST_CASE(
+    "RFC 2181 s11: names are octets: zeros, dots in labels, and 255 of them are told apart and come back as they "
+    "were") {
   Rig rig;
   std::vector<ByteBuffer> names = {{1, 0, 0},           {2, 0, 'a', 0}, {3, 'a', '.', 'b', 0},
                                    {1, 'a', 1, 'b', 0}, {1, 0xE9, 0},   {1, 0xC9, 0}};

@@ -110,6 +110,15 @@ TEST_CASE("RFC 7873 s4, 7871 s7.3: neither cookies, keepalive nor client subnets
   CHECK(rig.forwarder.counters().asked == 1);
 }
 
+TEST_CASE("RFC 9567 s6.1, 7871 s7.2.2: options of an upstream end here: where to report errors, whose subnet it was") {
+  Rig rig;
+  const ByteBuffer options = {0, 18, 0, 3, 1, 'x', 0, 0, 8, 0, 7, 0, 1, 24, 24, 192, 0, 2};
+  const auto sent = rig.resolve(edns_query("a."), reply_for("a.").a(60).opt(4096, 0, 0, options).octets);
+  CHECK(parse(sent).opt);
+  CHECK(options_of(sent).empty());
+  CHECK(options_of(rig.ask(edns_query("a."))).empty());
+}
+
 TEST_CASE("RFC 7873 s5.4: a query without a question asks for a cookie; BADCOOKIE says that the server's was wrong") {
   Rig rig;
   const auto only = [](const ByteBuffer& options) { return MessageBuilder(3, 0).opt(1232, 0, 0, options).octets; };

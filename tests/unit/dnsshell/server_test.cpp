@@ -115,7 +115,8 @@ TEST_CASE("UDP: an oversize datagram is dropped and counted", "[server]") {
   CHECK(b.server->counters().udp_queries == 0);
 }
 
-TEST_CASE("TCP: several queries per connection, answered as they become ready, to a half-closed peer too", "[server]") {
+TEST_CASE("RFC 7766 s6.2.1.1, s6.2.4: several queries per connection, answered as they become ready, half-closed too",
+          "[server]") {
   Bench b;
   b.serve();
   const auto fd = b.dial();
@@ -133,7 +134,7 @@ TEST_CASE("TCP: several queries per connection, answered as they become ready, t
   CHECK(b.server->counters().tcp_gone == 1);
 }
 
-TEST_CASE("TCP: caps, malformed frames and idle connections", "[server]") {
+TEST_CASE("RFC 7766 s6.2.2, s6.2.3, s10: caps, malformed frames, idle connections, messages without end", "[server]") {
   Bench b;
   b.config.tcp_max_per_client = 2;
   SECTION("per client") {

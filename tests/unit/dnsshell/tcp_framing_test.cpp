@@ -6,7 +6,7 @@
 using namespace lastlight;
 using namespace lastlight::dns;
 
-TEST_CASE("messages survive any cutting of the stream", "[tcp_framing]") {
+TEST_CASE("RFC 1035 s4.2.2, 7766 s8: messages survive any cutting of the stream", "[tcp_framing]") {
   auto random = test::seeded_random("tcp_framing");
   for (int round = 0; round < 50; ++round) {
     std::vector<ByteBuffer> wanted(1 + random() % 8);
