@@ -6,9 +6,10 @@ lastlight_core(lastlight_agent_core
   LINK lastlight_base lastlight_dnscache_core)
 
 lastlight_shell(lastlight_app
-  SOURCES addresses.cpp app.cpp self_probe.cpp service_lookup.cpp telling.cpp cli/status.cpp
+  SOURCES supervision.cpp supervisor.cpp supervised.cpp takeover.cpp addresses.cpp app.cpp self_probe.cpp service_lookup.cpp
+          telling.cpp cli/status.cpp
   LINK lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
-       lastlight_dnscache lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)
+       lastlight_dnscache lastlight_takeover_core lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)
 
 target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/generated")
 

@@ -21,6 +21,15 @@ std::expected<Endpoint, std::string> known(const AddressSpec& spec, const Config
   return resolve_address(spec, config.node_ip, [](const char* name) { return std::getenv(name); });
 }
 
+std::vector<AddressSpec> listen_specs(const Config& config) {
+  using Mode = TakeoverConfig::Mode;
+  const auto& link_local = config.takeover.link_local;
+  std::vector<AddressSpec> specs;
+  if (config.takeover.mode != Mode::LinkLocal) specs = config.dns.listen;
+  if (config.takeover.mode != Mode::None) specs.insert(specs.end(), link_local.begin(), link_local.end());
+  return specs;
+}
+
 template <class Addresses>
 std::string listed(const Addresses& addresses) {
   std::string out;
@@ -32,7 +41,7 @@ std::string listed(const Addresses& addresses) {
 }  // namespace
 
 Addresses::Addresses(io::Loop& loop, const Config& config, std::string api_server, io::HttpClient& api,
-                     dns::Server& server, dns::Upstream& upstream, Listening listening)
+                     dns::Server& server, dns::Upstream& upstream, Listening listening, Changed changed)
     : loop_(loop),
       config_(config),
       api_server_(std::move(api_server)),
@@ -40,20 +49,26 @@ Addresses::Addresses(io::Loop& loop, const Config& config, std::string api_serve
       server_(server),
       upstream_(upstream),
       told_(std::move(listening)),
+      changed_(std::move(changed)),
+      listen_(listen_specs(config)),
       uniform_(io::jitter()),
       again_(loop, [this] { listen_again(); }),
       zones_(config.dns.zones.size()) {}
 
 void Addresses::start() {
   bool follow = false;
-  for (const AddressSpec& spec : config_.dns.listen)
+  for (const AddressSpec& spec : listen_)
     start_service(spec);
+  if (config_.takeover.mode != TakeoverConfig::Mode::None && !config_.takeover.link_local.empty()) {
+    for (const AddressSpec& spec : config_.takeover.fallback)
+      start_service(spec);
+  }
   for (const ZoneConfig& zone : config_.dns.zones) {
     follow |= zone.from_resolv_conf;
     for (const AddressSpec& spec : zone.upstreams)
       start_service(spec);
   }
-  for (const AddressSpec& spec : config_.dns.listen) {
+  for (const AddressSpec& spec : listen_) {
     for (const Endpoint& where : not_yet_listened(spec)) {
       if (const auto bound = listen(where); !bound) throw std::runtime_error(bound.error());
     }
@@ -64,6 +79,7 @@ void Addresses::start() {
         std::make_unique<io::FileWatch>(loop_, config_.dns.resolv_conf, [this] { read_resolv_conf(); });
   }
   apply_upstreams();
+  changed_();
 }
 
 // Services
@@ -94,12 +110,12 @@ void Addresses::start_service(const AddressSpec& spec) {
 void Addresses::on_service(const std::string& name, std::vector<IpAddress> addresses) {
   log::info("service.resolved", {{"service", name}, {"addresses", listed(addresses)}});
   services_[name] = std::move(addresses);
-  for (const AddressSpec& spec : config_.dns.listen) {
+  for (const AddressSpec& spec : listen_) {
     for (const Endpoint& where : not_yet_listened(spec))
       missing_.emplace(where, std::string());
   }
+  apply_upstreams();  // all: what is missing may turn out to be somebody's upstream
   listen_again();
-  apply_upstreams();  // all: a new listener may turn out to be somebody's upstream
 }
 
 std::vector<Endpoint> Addresses::meaning(const AddressSpec& spec) const {
@@ -145,12 +161,13 @@ void Addresses::listen_again() {
     }
     next = bound ? missing_.erase(next) : std::next(next);
   }
+  changed_();
   failures_ = missing_.empty() ? 0 : failures_ + 1;
   if (failures_ > 0) again_.start_in(backoff(kFirstRetry, kLongestRetry, failures_, uniform_()));
 }
 
 bool Addresses::bound() const {
-  return std::ranges::all_of(config_.dns.listen, [this](const AddressSpec& spec) {
+  return std::ranges::all_of(listen_, [this](const AddressSpec& spec) {
     return std::ranges::any_of(meaning(spec), [this](const Endpoint& where) {
       return std::ranges::find(listening_, where) != listening_.end();
     });
@@ -204,6 +221,44 @@ std::size_t Addresses::refused_upstreams() const {
   for (const Zone& zone : zones_)
     count += zone.refused.size();
   return count;
+}
+
+// The takeover
+// --------------------------------------------------------------------------------------------------------------------
+
+bool Addresses::is_link_local(const IpAddress& address) const {
+  return std::ranges::any_of(config_.takeover.link_local, [&](const AddressSpec& spec) {
+    return spec.kind == AddressSpec::Kind::Literal && spec.address == address;
+  });
+}
+
+std::optional<dns::TakeoverPlan> Addresses::takeover_plan() const {
+  const TakeoverConfig& config = config_.takeover;
+  if (config.mode == TakeoverConfig::Mode::None || listening_.empty() || !bound()) return std::nullopt;
+  for (std::size_t zone = 0; zone < zones_.size(); ++zone) {
+    if (!zones_[zone].upstreams || (zones_[zone].upstreams->empty() && !config_.dns.zones[zone].from_resolv_conf))
+      return std::nullopt;
+  }
+  std::vector<IpAddress> fallbacks;
+  for (const AddressSpec& spec : config.fallback) {
+    for (const Endpoint& where : meaning(spec))
+      fallbacks.push_back(where.address);
+  }
+  dns::TakeoverPlan plan{.interface = config.interface,
+                         .port = listening_.front().port,
+                         .lease = config.lease,
+                         .cluster_ips = {},
+                         .link_locals = {}};
+  for (const Endpoint& own : listening_) {
+    if (!is_link_local(own.address)) {
+      plan.cluster_ips.push_back(own.address);
+      continue;
+    }
+    const auto fallback = std::ranges::find(fallbacks, own.address.is_v6(), &IpAddress::is_v6);
+    if (fallback == fallbacks.end()) return std::nullopt;
+    plan.link_locals.push_back({own.address, *fallback});
+  }
+  return plan;
 }
 
 void Addresses::read_resolv_conf() {

@@ -23,6 +23,7 @@
 #include "agent/io/timer.h"
 #include "agent/service_lookup.h"
 #include "dnscache/server.h"
+#include "dnscache/takeover/plan.h"
 #include "dnscache/upstream.h"
 
 namespace lastlight {
@@ -30,16 +31,22 @@ namespace lastlight {
 class Addresses {
  public:
   using Listening = std::move_only_function<void(const Endpoint&)>;
+  using Changed = std::move_only_function<void()>;
 
-  // `config` must outlive this. `listening` is told of each socket pair that was opened.
+  // `config` must outlive this. `listening` is told of each socket pair that was opened, `changed` of
+  // anything new.
   Addresses(io::Loop& loop, const Config& config, std::string api_server, io::HttpClient& api, dns::Server& server,
-            dns::Upstream& upstream, Listening listening);
+            dns::Upstream& upstream, Listening listening, Changed changed);
 
   // Opens what is known already. Throws std::runtime_error for what can never be had: an address that nothing can tell,
   // a port that is taken.
   void start();
 
-  // Every address of dns.listen is served; of a Service with two families, one is enough: the node may lack the other.
+  // What is to be taken over; nothing in mode none, and until all is known that answering takes: a query that comes to
+  // us must be better off than before.
+  std::optional<dns::TakeoverPlan> takeover_plan() const;
+
+  // Every address to listen on is served; of a Service with two families, one is enough: the node may lack the other.
   bool bound() const;
   // Upstreams that are not used because they are ourselves.
   std::size_t refused_upstreams() const;
@@ -53,6 +60,7 @@ class Addresses {
   void listen_again();
   void apply_upstreams();
   void apply_upstreams(std::uint32_t zone);
+  bool is_link_local(const IpAddress& address) const;
   std::optional<Endpoint> listener_reached_by(const Endpoint& upstream) const;
   void read_resolv_conf();
 
@@ -66,6 +74,8 @@ class Addresses {
   dns::Server& server_;
   dns::Upstream& upstream_;
   Listening told_;
+  Changed changed_;
+  const std::vector<AddressSpec> listen_;  // by the mode of the takeover
 
   std::map<std::string, std::vector<IpAddress>> services_;
   std::map<std::string, std::unique_ptr<ServiceLookup>> lookups_;

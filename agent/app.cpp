@@ -32,10 +32,13 @@ Value random_value() {
 
 }  // namespace
 
-App::App(Config config)
+App::App(Config config, io::FileDescriptor supervisor)
     : config_(std::move(config)),
       api_server_(api_server_url(config_.kubernetes, [](const char* name) { return std::getenv(name); })),
-      leaving_(config_.shutdown_grace),
+      supervisor_(loop_, std::move(supervisor),
+                  {.takeover_done = [this](int code) { takeover_.on_child_done(code); },
+                   .abandoned = [this] { loop_.stop(); }}),
+      leaving_(config_.shutdown_grace, config_.leave_last),
       forwarder_(config_.dns, random_value<std::uint64_t>(), random_value<dns::CookieSecret>()),
       upstream_(
           loop_, config_.dns,
@@ -45,17 +48,31 @@ App::App(Config config)
           [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
             return forwarder_.on_query(query, client, now, out);
           },
-          [this](const dns::Ask& ask) { ask_upstream(ask); }),
+          [this](const dns::Ask& ask) { ask_upstream(ask); },
+          [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); }),
       metadata_client_(loop_,
                        [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                        {.ca_file = {}, .max_connections = 1}),
       api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                   // Beside the evictions: the watch, the cordon and an Event.
                   {.ca_file = config_.kubernetes.ca_file, .max_connections = config_.drain.max_in_flight + 3}),
-      addresses_(loop_, config_, api_server_, api_client_, server_, upstream_,
-                 [this](const Endpoint& where) {
-                   if (!self_probe_) self_probe_ = std::make_unique<SelfProbe>(loop_, where);
-                 }),
+      addresses_(
+          loop_, config_, api_server_, api_client_, server_, upstream_,
+          [this](const Endpoint& where) {
+            if (!probed_) probed_ = where;
+            if (config_.takeover.mode == TakeoverConfig::Mode::None) start_self_probe();
+          },
+          [this] {
+            if (auto plan = addresses_.takeover_plan()) takeover_.start(std::move(*plan));
+          }),
+      takeover_(loop_, {.renew = [this] { return server_.renew_leases(); },
+                        .run_child = [this](std::span<const std::string> words) { return supervisor_.takeover(words); },
+                        .changed =
+                            [this](Takeover::State state) {
+                              log::info("takeover.changed", {{"state", Takeover::name(state)}});
+                              // Before, whoever has the address would answer it.
+                              if (state == Takeover::State::Held) start_self_probe();
+                            }}),
       lag_timer_(loop_, [this] { measure_lag(); }),
       leaving_timer_(loop_, [this] { settle_leaving(); }),
       terminate_(loop_, SIGTERM, [this] { on_terminate(); }),
@@ -65,6 +82,7 @@ int App::run() {
   addresses_.start();
   start_http();
   start_interruption();
+  supervisor_.ready();
   lag_due_ = loop_.refresh() + kLagPeriod;
   lag_timer_.start_at(lag_due_);
   loop_.run();
@@ -134,10 +152,13 @@ void App::start_http() {
   if (config_.http.listen.empty()) return;
   const auto where = Endpoint::parse(config_.http.listen, 9253);
   if (!where) throw std::runtime_error("http.listen: " + config_.http.listen + " is no IP:PORT");
-  http_server_ = std::make_unique<io::HttpServer>(loop_, *where, [this](const HttpRequest& request) {
+  io::HttpServerOptions options;
+  options.sockets = [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); };
+  auto serve = [this](const HttpRequest& request) {
     return http::route(request,
                        {.metrics = [this] { return render_metrics(); }, .readiness = [this] { return readiness(); }});
-  });
+  };
+  http_server_ = std::make_unique<io::HttpServer>(loop_, *where, std::move(serve), std::move(options));
   log::info("http.listening", {{"address", Endpoint{where->address, http_server_->port()}.to_string()}});
 }
 
@@ -151,6 +172,7 @@ std::string App::render_metrics() const {
                           .upstreams_refused = addresses_.refused_upstreams(),
                           .server = server_.counters(),
                           .receive_buffer = server_.receive_buffer(),
+                          .takeover_state = Takeover::name(takeover_.state()),
                           .loop_lag = loop_lag_,
                           .source = interruption_ ? &interruption_->source() : nullptr,
                           .drain = interruption_ ? interruption_->drain() : nullptr,
@@ -169,6 +191,10 @@ http::Readiness App::readiness() const {
   return facts;
 }
 
+void App::start_self_probe() {
+  if (!self_probe_ && probed_) self_probe_ = std::make_unique<SelfProbe>(loop_, *probed_);
+}
+
 void App::measure_lag() {
   const Instant now = loop_.now();
   loop_lag_.add(now - lag_due_);
@@ -182,14 +208,19 @@ void App::measure_lag() {
 void App::on_terminate() {
   leaving_.on_terminate(loop_.now());
   log::info("agent.terminating", {{"in_flight", forwarder_.flights()}});
-  server_.stop_reading();
   settle_leaving();
 }
 
 void App::settle_leaving() {
-  if (leaving_.decide(forwarder_.flights() + server_.unsent(), loop_.now()) != Leaving::Step::Exit) {
-    // A client that reads slowly ends in no event of ours.
-    leaving_timer_.start_at(std::min(leaving_.deadline(), loop_.now() + kLeavingPeriod));
+  const Leaving::Facts facts{.pods = Leaving::Pods::None,
+                             .taken_over = takeover_.intercepting(),
+                             .owed = forwarder_.flights() + server_.unsent()};
+  const Leaving::Step step = leaving_.decide(facts, loop_.now());
+  if (step == Leaving::Step::Release) takeover_.release();
+  if (step == Leaving::Step::Drain) server_.stop_reading();
+  if (step != Leaving::Step::Exit) {
+    // A client that reads slowly ends in no event of ours, nor does time.
+    leaving_timer_.start_in(kLeavingPeriod);
     return;
   }
   deliver(forwarder_.abandon_all(loop_.now()));

@@ -18,6 +18,8 @@
 #include "agent/leaving.h"
 #include "agent/own_names.h"
 #include "agent/self_probe.h"
+#include "agent/supervised.h"
+#include "agent/takeover.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/server.h"
 #include "dnscache/upstream.h"
@@ -27,7 +29,8 @@ namespace lastlight {
 
 class App {
  public:
-  explicit App(Config config);
+  // `supervisor` is the channel that supervise() returned; empty: none.
+  explicit App(Config config, io::FileDescriptor supervisor = {});
   // Serves until told to leave. The process's exit code.
   int run();
 
@@ -42,6 +45,7 @@ class App {
   void start_http();
   void on_terminate();
   void settle_leaving();
+  void start_self_probe();
   void measure_lag();
   std::string render_metrics() const;
   http::Readiness readiness() const;
@@ -49,6 +53,7 @@ class App {
   const Config config_;
   const std::string api_server_;
   io::Loop loop_;
+  Supervised supervisor_;
   Leaving leaving_;
   int exit_code_ = 0;
 
@@ -56,11 +61,13 @@ class App {
   dns::Upstream upstream_;
   dns::Server server_;
   OwnNames own_names_;
+  std::optional<Endpoint> probed_;  // of our listeners
   std::unique_ptr<SelfProbe> self_probe_;
 
   io::HttpClient metadata_client_;
   io::HttpClient api_client_;
   Addresses addresses_;
+  Takeover takeover_;
   std::unique_ptr<interrupt::Controller> interruption_;
 
   std::unique_ptr<io::HttpServer> http_server_;

@@ -76,6 +76,23 @@ struct DnsConfig {
 // cluster domain (TCP to service:lastlight-upstream, negative 5 s), in-addr.arpa, ip6.arpa, and "." by resolv.conf.
 std::vector<ZoneConfig> default_zones(const std::string& cluster_domain);
 
+// How the node's queries get here.
+struct TakeoverConfig {
+  enum class Mode {
+    None,       // dns.listen is bound, and whoever sends queries there has seen to it
+    Intercept,  // dns.listen are ClusterIPs of this cluster: taken while we serve, kube-proxy's otherwise
+    LinkLocal,  // the addresses of link-local alone (kube-proxy in IPVS mode holds the ClusterIPs itself)
+  };
+  Mode mode = Mode::None;
+  std::vector<AddressSpec> link_local;  // given to pods by the kubelet; kube-proxy does not know them
+  // Where link-local clients' queries go while we are not there.
+  std::vector<AddressSpec> fallback = {
+      {.kind = AddressSpec::Kind::Service, .address = {}, .service = "lastlight-upstream", .port = 53}};
+  std::string interface = "lastlight";
+  Duration lease = 1500ms;  // a hung agent loses the node's queries after it; renewed six times as often
+  bool operator==(const TakeoverConfig&) const = default;
+};
+
 struct InterruptionConfig {
   enum class Source { None, Aws };
   Source source = Source::Aws;
@@ -121,10 +138,12 @@ struct LogConfig {
 struct Config {
   std::string node_name;             // env NODE_NAME, --node-name; required unless interruption.source is none
   std::optional<IpAddress> node_ip;  // env NODE_IP, --node-ip; what `node` means in an address
-  Duration shutdown_grace = 5s;      // SIGTERM to exit, at most
+  Duration leave_last = 0s;          // SIGTERM on a node that is drained: how long its last pods still get answers
+  Duration shutdown_grace = 5s;      // after that, or on any other SIGTERM: to exit, at most
   LogConfig log;
   HttpConfig http;
   DnsConfig dns;
+  TakeoverConfig takeover;
   InterruptionConfig interruption;
   DrainConfig drain;
   KubernetesConfig kubernetes;

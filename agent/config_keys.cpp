@@ -33,6 +33,12 @@ bool is_endpoint_or_empty(std::string_view given) {
   return given.empty() || Endpoint::parse(given, 9253).has_value();
 }
 
+bool is_interface_name(std::string_view given) {
+  return !given.empty() && given.size() <= 15 && std::all_of(given.begin(), given.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+}
+
 std::vector<Key> keys_of(ZoneConfig& zone) {
   Key name = domain("name", zone.name, "Names in this domain, by longest suffix; \".\" is every other name.");
   name.required = true;
@@ -113,6 +119,21 @@ std::vector<Key> keys_of(InterruptionConfig& interruption) {
       duration("token-ttl", interruption.token_ttl, 1s, 6h, "Asked of IMDSv2; renewed at half of it.")};
 }
 
+std::vector<Key> keys_of(TakeoverConfig& takeover) {
+  using Mode = TakeoverConfig::Mode;
+  return {choice<Mode>("mode", takeover.mode,
+                       {{"none", Mode::None}, {"intercept", Mode::Intercept}, {"link-local", Mode::LinkLocal}},
+                       "none: bind dns.listen and nothing else; intercept: take its ClusterIPs over while we serve; "
+                       "link-local: serve the addresses of `link-local` alone."),
+          addresses("link-local", takeover.link_local, "a list of IP[:PORT]",
+                    "Addresses that the kubelet gives to pods and kube-proxy does not know."),
+          addresses("fallback", takeover.fallback, "a list of IP or service:NAME",
+                    "The Service that answers at the link-local addresses while we do not."),
+          text("interface", takeover.interface, "a link's name, at most 15 letters, digits, - or _", is_interface_name,
+               "Carries the addresses; made by us. `lo` serves where the kernel has no dummy links."),
+          duration("lease", takeover.lease, 300ms, 1min, "How long a hung agent keeps the node's queries.")};
+}
+
 std::vector<Key> keys_of(DrainConfig& drain) {
   return {duration("margin", drain.margin, 0s, 1min, "Every grace ends this long before the node does."),
           fraction("patience", drain.patience,
@@ -152,10 +173,14 @@ std::vector<Key> keys_of(Config& config) {
   return {text("node-name", config.node_name, "a node's name", is_object_name_or_empty,
                "The Node object of this machine; NODE_NAME by the downward API."),
           optional_address("node-ip", config.node_ip, "What `node` means in an address; NODE_IP by the downward API."),
-          duration("shutdown-grace", config.shutdown_grace, 0s, 10min, "SIGTERM to exit, at most."),
+          duration("leave-last", config.leave_last, 0s, 1h,
+                   "On SIGTERM while the node is drained: how long its last pods still get answers; 0s: not at all."),
+          duration("shutdown-grace", config.shutdown_grace, 0s, 10min,
+                   "SIGTERM to exit, at most; on a drained node after leave-last."),
           section("log", keys_of(config.log), "What is written to the standard error."),
           section("http", keys_of(config.http), "Metrics and probes."),
           section("dns", keys_of(config.dns), "The node's DNS cache."),
+          section("takeover", keys_of(config.takeover), "How the node's queries get here."),
           section("interruption", keys_of(config.interruption), "How the end of the node is learned."),
           section("drain", keys_of(config.drain), "How its pods leave."),
           section("kubernetes", keys_of(config.kubernetes), "The API server.")};

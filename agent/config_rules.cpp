@@ -93,6 +93,31 @@ void check_zones(const Config& config, const Problem& problem) {
   }
 }
 
+// One rule set serves one port, and only addresses that can be put on a link can be taken over.
+void check_takeover(const Config& config, const Problem& problem) {
+  using Mode = TakeoverConfig::Mode;
+  const TakeoverConfig& takeover = config.takeover;
+  if (takeover.mode == Mode::LinkLocal && takeover.link_local.empty())
+    problem("takeover.link-local", "is empty: takeover.mode is link-local");
+  for (const AddressSpec& each : takeover.link_local) {
+    if (each.kind != AddressSpec::Kind::Literal) problem("takeover.link-local", each.to_string() + " is no IP address");
+  }
+  if (takeover.mode == Mode::None) return;
+  std::set<std::uint16_t> ports;
+  for (const AddressSpec& each : takeover.link_local)
+    ports.insert(each.port);
+  if (takeover.mode == Mode::Intercept) {
+    for (const AddressSpec& each : config.dns.listen) {
+      ports.insert(each.port);
+      const bool own =
+          each.kind == AddressSpec::Kind::Node ||
+          (each.kind == AddressSpec::Kind::Literal && (each.address.is_unspecified() || each.address.is_loopback()));
+      if (own) problem("dns.listen", each.to_string() + " cannot be taken over: takeover.mode is intercept");
+    }
+  }
+  if (ports.size() > 1) problem("takeover.mode", "addresses that are taken over must have the same port");
+}
+
 }  // namespace
 
 bool reaches_listener(const Endpoint& upstream, const Endpoint& listen, const std::optional<IpAddress>& node_ip) {
@@ -121,6 +146,7 @@ void check_rules(const Config& config, const Problem& problem) {
   for (const AddressSpec& listen : dns.listen) {
     if (!listens.insert(listen.to_string()).second) problem("dns.listen", listen.to_string() + " is there already");
   }
+  check_takeover(config, problem);
   check_zones(config, problem);
   check_cluster_zone(config, problem);
 }

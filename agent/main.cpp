@@ -16,6 +16,8 @@
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
 #include "agent/service_lookup.h"
+#include "agent/supervised.h"
+#include "agent/supervisor.h"
 #include "agent/version.h"
 
 namespace {
@@ -43,7 +45,7 @@ std::expected<std::vector<IpAddress>, std::string> ask_service(const Config& con
   return look_up_service(api_server, config.kubernetes, service);
 }
 
-int run(const cli::Command& command) {
+int run(const cli::Command& command, io::FileDescriptor supervisor) {
   auto config = cli::read_config(command, environment);
   if (!config) {
     for (const ConfigError& error : config.error())
@@ -53,7 +55,7 @@ int run(const cli::Command& command) {
   }
   log::configure(config->log);
   log::info("agent.starting", {{"version", kVersion}, {"node", config->node_name}});
-  return App(std::move(*config)).run();
+  return App(std::move(*config), std::move(supervisor)).run();
 }
 
 }  // namespace
@@ -61,6 +63,12 @@ int run(const cli::Command& command) {
 int main(int argc, char** argv) {
   try {
     if (argc > 1 && std::string_view(argv[1]) == "takeover") return become_takeover(argv);
+    Supervision supervision;
+    if (argc > 1 && std::string_view(argv[1]) == "run") {
+      supervision = supervise();
+      if (!supervision.worker) return supervision.exit_code;
+      drop_privileges();
+    }
     const auto command = cli::parse_command(argc, argv);
     if (!command) {
       (command.error().exit_code == 0 ? std::cout : std::cerr) << command.error().text;
@@ -68,7 +76,7 @@ int main(int argc, char** argv) {
     }
     switch (command->name) {
       case cli::Command::Name::Run:
-        return run(*command);
+        return run(*command, std::move(supervision.channel));
       case cli::Command::Name::Check:
         return cli::check(*command, environment, ask_service, std::cout, std::cerr);
       case cli::Command::Name::Status:

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "dnscache/takeover/plan.h"
+
 namespace lastlight::dns {
 
 namespace {
@@ -37,11 +39,12 @@ struct Server::Connection {
   std::unique_ptr<io::TcpConnection> tcp;
 };
 
-Server::Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask)
+Server::Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask, io::SocketSource sockets)
     : loop_(loop),
       config_(config),
       answer_(std::move(answer)),
       ask_(std::move(ask)),
+      sockets_(std::move(sockets)),
       tcp_answer_(kPrefix + kMaxMessage) {}
 
 Server::~Server() = default;
@@ -50,12 +53,12 @@ std::expected<Endpoint, std::string> Server::listen(const Endpoint& where) {
   const auto index = static_cast<std::uint32_t>(listeners_.size());
   // With port 0 the kernel chooses the UDP port; the same TCP port may be taken, so another is drawn.
   for (int attempt = 1;; ++attempt) {
-    auto udp = io::UdpSocket::bind(where, config_.receive_buffer);
+    auto udp = io::UdpSocket::bind(where, config_.receive_buffer, sockets_);
     if (!udp) return std::unexpected(udp.error());
     const Endpoint local = udp->local();
-    auto tcp = io::TcpListener::listen(loop_, local, [this, index](io::FileDescriptor fd, const Endpoint& peer) {
-      accept(index, std::move(fd), peer);
-    });
+    auto tcp = io::TcpListener::listen(
+        loop_, local,
+        [this, index](io::FileDescriptor fd, const Endpoint& peer) { accept(index, std::move(fd), peer); }, sockets_);
     if (!tcp) {
       if (where.port == 0 && attempt < kPortTries) continue;
       return std::unexpected(tcp.error());
@@ -273,6 +276,18 @@ void Server::stop_reading() {
 std::size_t Server::unsent() const {
   return static_cast<std::size_t>(
       std::ranges::count_if(connections_, [](const auto& each) { return each.second->tcp->queued() > 0; }));
+}
+
+bool Server::renew_leases() {
+  bool all = true;
+  for (const auto& listener : listeners_) {
+    const auto renewal = listener->udp.renew_lease(kRenewPort);
+    counters_.lease_renewals += renewal == io::UdpSocket::Renewal::Renewed ? 1 : 0;
+    counters_.lease_unclaimed += renewal == io::UdpSocket::Renewal::Unclaimed ? 1 : 0;
+    counters_.lease_failures += renewal == io::UdpSocket::Renewal::Failed ? 1 : 0;
+    all &= renewal == io::UdpSocket::Renewal::Renewed;
+  }
+  return all;
 }
 
 Bytes Server::receive_buffer() const {

@@ -50,6 +50,9 @@ struct ServerCounters {
   std::uint64_t tcp_idle = 0;        // connections closed for silence
   std::uint64_t tcp_buffered = 0;    // gauge: bytes of unfinished messages and unread answers
   std::uint64_t tcp_rests = 0;       // accepting rested for want of descriptors
+  std::uint64_t lease_renewals = 0;
+  std::uint64_t lease_unclaimed = 0;  // the rule set is not there
+  std::uint64_t lease_failures = 0;   // the address is not there
 };
 
 class Server {
@@ -59,7 +62,8 @@ class Server {
   // Must not call deliver() before it returns.
   using AskUpstream = std::move_only_function<void(const Ask&)>;
 
-  Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask);
+  Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask,
+         io::SocketSource sockets = io::open_listening_socket);
   ~Server();
 
   // Opens UDP and TCP on `where`, and serves at once. Returns the endpoint with the port the kernel chose if it was 0.
@@ -68,6 +72,10 @@ class Server {
   // At shutdown: what has arrived is read, then no new query and no connection; deliver() still works.
   void stop_reading();
   std::size_t unsent() const;  // connections whose answers wait for the client to read
+
+  // Renews the takeover's lease of every address we listen on. False: of one it could not, the rules or the address are
+  // gone.
+  bool renew_leases();
 
   Bytes receive_buffer() const;  // the smallest the kernel granted
   ServerCounters counters() const;
@@ -92,6 +100,7 @@ class Server {
   DnsConfig config_;
   Answer answer_;
   AskUpstream ask_;
+  io::SocketSource sockets_;
   io::UdpReceiver receiver_;
   io::UdpSender answers_;  // of the batch being read
   io::UdpSender deliveries_;

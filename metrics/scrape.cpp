@@ -50,6 +50,16 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_tcp_closed", closed, number(s.server.tcp_idle), {{"reason", "idle"}});
 }
 
+void takeover_families(Families& f, const Scrape& s) {
+  const char* state = "1 for the state of the takeover of the node's DNS.";
+  for (const char* each : {"off", "raising", "held", "lost", "released"})
+    f.gauge("takeover_state", state, s.takeover_state == each ? 1 : 0, {{"state", each}});
+  const char* renewals = "Renewals of the takeover's lease, by outcome; unclaimed: no rule took it.";
+  f.counter("takeover_lease_renewals", renewals, number(s.server.lease_renewals), {{"outcome", "renewed"}});
+  f.counter("takeover_lease_renewals", "", number(s.server.lease_unclaimed), {{"outcome", "unclaimed"}});
+  f.counter("takeover_lease_renewals", "", number(s.server.lease_failures), {{"outcome", "failed"}});
+}
+
 void cache_families(Families& f, const Scrape& s) {
   f.counter("cache_hits", "Questions answered from memory.", number(s.cache.hits));
   f.counter("cache_misses", "Questions not answered from memory.", number(s.cache.misses), {{"reason", "absent"}});
@@ -118,6 +128,7 @@ std::string render(const Scrape& s) {
   dns_families(f, s);
   cache_families(f, s);
   upstream_families(f, s);
+  takeover_families(f, s);
   if (s.source != nullptr) source_families(f, s);
   const bool active = s.notice != nullptr && s.notice->has_value();
   f.gauge("interruption_active", "1 while the node is about to be taken.", active ? 1 : 0);

@@ -31,6 +31,7 @@ struct Scrape {
   std::size_t upstreams_refused = 0;
   dns::ServerCounters server;
   Bytes receive_buffer;
+  std::string_view takeover_state;
   const Histogram& loop_lag;
   const interrupt::AwsSource* source = nullptr;
   const interrupt::Drain* drain = nullptr;

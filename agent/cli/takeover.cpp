@@ -1,5 +1,7 @@
 #include "agent/cli/takeover.h"
 
+#include <algorithm>
+#include <array>
 #include <ostream>
 
 #include "dnscache/takeover/link.h"
@@ -39,8 +41,9 @@ Result remove(const dns::TakeoverPlan& plan) {
 
 int takeover(std::span<const std::string> words, std::ostream& out, std::ostream& errors) {
   const std::string verb = words.empty() ? "" : words.front();
-  if (verb != "up" && verb != "repair" && verb != "down" && verb != "remove") {
-    errors << "usage: lastlight takeover up|repair|down|remove [--interface NAME] [--port N] [--lease-ms N] "
+  constexpr std::array kVerbs = {"up", "repair", "release", "down", "remove"};
+  if (std::ranges::find(kVerbs, verb) == kVerbs.end()) {
+    errors << "usage: lastlight takeover up|repair|release|down|remove [--interface NAME] [--port N] [--lease-ms N] "
               "[--cluster-ip IP]... [--link-local IP=FALLBACK]...\n";
     return 2;
   }
@@ -49,7 +52,10 @@ int takeover(std::span<const std::string> words, std::ostream& out, std::ostream
     errors << "lastlight takeover: " << plan.error() << "\n";
     return 2;
   }
-  const Result done = verb == "down" ? down(*plan) : verb == "remove" ? remove(*plan) : up(*plan, out);
+  const Result done = verb == "release"  ? dns::run_nftables(dns::rules_released())
+                      : verb == "down"   ? down(*plan)
+                      : verb == "remove" ? remove(*plan)
+                                         : up(*plan, out);
   if (done) return 0;
   errors << "lastlight takeover " << verb << ": " << done.error() << "\n";
   return 1;

@@ -73,13 +73,14 @@ class HttpServer::Impl {
 
 HttpServer::Impl::Impl(Loop& loop, const Endpoint& listen, Handler handler, HttpServerOptions options)
     : handler_(std::move(handler)), options_(options), timer_(loop, [this] { turn(); }) {
-  sockaddr_storage address{};
-  listen.to_sockaddr(address);
+  auto socket = options_.sockets({ListeningSocket::Kind::Tcp, listen, Bytes{0}});
+  if (!socket) throw std::runtime_error("cannot serve HTTP on " + listen.to_string() + ": " + socket.error());
+  port = local_endpoint(socket->get(), listen).port;
   const unsigned flags = MHD_USE_EPOLL | (listen.address.is_v6() ? static_cast<unsigned>(MHD_USE_IPv6) : 0U);
   const auto idle = std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(options_.idle_timeout).count());
   errno = 0;
-  daemon_.reset(MHD_start_daemon(flags, listen.port, nullptr, nullptr, &Impl::on_request, this,                 //
-                                 MHD_OPTION_SOCK_ADDR, reinterpret_cast<sockaddr*>(&address),                   //
+  daemon_.reset(MHD_start_daemon(flags, port, nullptr, nullptr, &Impl::on_request, this,                        //
+                                 MHD_OPTION_LISTEN_SOCKET, socket->get(),                                       //
                                  MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(options_.max_connections),  //
                                  MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(idle),                    //
                                  MHD_OPTION_URI_LOG_CALLBACK, &Impl::on_target, this,                           //
@@ -89,10 +90,9 @@ HttpServer::Impl::Impl(Loop& loop, const Endpoint& listen, Handler handler, Http
     throw std::runtime_error("cannot serve HTTP on " + listen.to_string() + ": " +
                              (errno != 0 ? std::strerror(errno) : "libmicrohttpd refuses"));
   }
-  const MHD_DaemonInfo* bound = MHD_get_daemon_info(daemon_.get(), MHD_DAEMON_INFO_BIND_PORT);
+  socket->release();  // the daemon's now
   const MHD_DaemonInfo* epoll = MHD_get_daemon_info(daemon_.get(), MHD_DAEMON_INFO_EPOLL_FD);
-  if (bound == nullptr || epoll == nullptr) throw std::runtime_error("libmicrohttpd does not tell its descriptor");
-  port = bound->port;
+  if (epoll == nullptr) throw std::runtime_error("libmicrohttpd does not tell its descriptor");
   poll_.emplace(loop, epoll->epoll_fd, [this](Poll::Ready) { turn(); });
   poll_->watch(true, false);
 }

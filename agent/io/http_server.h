@@ -8,6 +8,7 @@
 
 #include "agent/base/address.h"
 #include "agent/base/http.h"
+#include "agent/io/listening_socket.h"
 #include "agent/io/loop.h"
 
 namespace lastlight::io {
@@ -16,6 +17,7 @@ struct HttpServerOptions {
   std::uint32_t max_connections = 64;                // further ones wait in the kernel's backlog until one closes
   Duration idle_timeout = std::chrono::seconds(15);  // without a byte received or sent; whole seconds, at least one
   std::uint64_t max_body = 64U << 10;                // a longer body gets 413; above 1 MiB the connection is cut
+  SocketSource sockets = open_listening_socket;
 };
 
 struct HttpServerCounters {

@@ -17,10 +17,6 @@ constexpr int kAcceptBurst = 32;
 constexpr Duration kRest = std::chrono::milliseconds(100);
 constexpr int kKernelBuffer = 64 * 1024;  // the kernel doubles it; left alone it grows to megabytes for each peer
 
-std::unexpected<std::string> failed(const char* what, const Endpoint& where) {
-  return std::unexpected(std::string("cannot ") + what + " TCP " + where.to_string() + ": " + std::strerror(errno));
-}
-
 void set(int fd, int level, int name, int value = 1) {
   ::setsockopt(fd, level, name, &value, sizeof value);
 }
@@ -28,23 +24,14 @@ void set(int fd, int level, int name, int value = 1) {
 }  // namespace
 
 std::expected<std::unique_ptr<TcpListener>, std::string> TcpListener::listen(Loop& loop, const Endpoint& where,
-                                                                             Accepted accepted) {
-  const bool v6 = where.address.is_v6();
-  FileDescriptor fd(::socket(v6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return failed("open a socket for", where);
-  set(fd.get(), SOL_SOCKET, SO_REUSEADDR);
-  set(fd.get(), IPPROTO_IP, IP_FREEBIND);
-  if (v6) set(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY);
-  set(fd.get(), SOL_SOCKET, SO_SNDBUF, kKernelBuffer);  // inherited by what is accepted
-  set(fd.get(), SOL_SOCKET, SO_RCVBUF, kKernelBuffer);
-  sockaddr_storage address{};
-  socklen_t length = where.to_sockaddr(address);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length) != 0) return failed("bind", where);
-  if (::listen(fd.get(), SOMAXCONN) != 0) return failed("listen on", where);
-  length = sizeof address;
-  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &length);
-  const Endpoint local = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&address)).value_or(where);
-  return std::unique_ptr<TcpListener>(new TcpListener(loop, std::move(fd), local, std::move(accepted)));
+                                                                             Accepted accepted,
+                                                                             const SocketSource& source) {
+  auto fd = source({ListeningSocket::Kind::Tcp, where, Bytes{0}});
+  if (!fd) return std::unexpected(std::move(fd.error()));
+  set(fd->get(), SOL_SOCKET, SO_SNDBUF, kKernelBuffer);  // inherited by what is accepted
+  set(fd->get(), SOL_SOCKET, SO_RCVBUF, kKernelBuffer);
+  const Endpoint local = local_endpoint(fd->get(), where);
+  return std::unique_ptr<TcpListener>(new TcpListener(loop, std::move(*fd), local, std::move(accepted)));
 }
 
 TcpListener::TcpListener(Loop& loop, FileDescriptor fd, Endpoint local, Accepted accepted)

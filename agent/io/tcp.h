@@ -13,6 +13,7 @@
 #include "agent/base/address.h"
 #include "agent/base/bytes.h"
 #include "agent/io/file_descriptor.h"
+#include "agent/io/listening_socket.h"
 #include "agent/io/poll.h"
 #include "agent/io/timer.h"
 
@@ -21,8 +22,8 @@ namespace lastlight::io {
 class TcpListener {
  public:
   using Accepted = std::move_only_function<void(FileDescriptor, const Endpoint& peer)>;
-  static std::expected<std::unique_ptr<TcpListener>, std::string> listen(Loop& loop, const Endpoint& where,
-                                                                         Accepted accepted);
+  static std::expected<std::unique_ptr<TcpListener>, std::string> listen(
+      Loop& loop, const Endpoint& where, Accepted accepted, const SocketSource& source = open_listening_socket);
 
   const Endpoint& local() const { return local_; }
   std::uint64_t rests() const { return rests_; }  // how often descriptors or memory ran out

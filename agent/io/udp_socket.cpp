@@ -2,43 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <limits>
-
-#include <netinet/in.h>
-#include <netinet/ip.h>
 
 namespace lastlight::io {
 
 namespace {
-
-bool set(int fd, int level, int name, int value) {
-  return ::setsockopt(fd, level, name, &value, sizeof value) == 0;
-}
-
-std::unexpected<std::string> failed(const char* what, const Endpoint& where) {
-  return std::unexpected(std::string("cannot ") + what + " UDP " + where.to_string() + ": " + std::strerror(errno));
-}
-
-void never_fragment(int fd, bool v6) {
-  // INTERFACE: what is longer than the interface's MTU is not sent, rather than in fragments, and ICMP cannot lower
-  // what we believe of the path (DONT would fragment by what a forged message said).
-  if (v6) {
-    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_INTERFACE);
-  } else {
-    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_INTERFACE);
-  }
-}
-
-Bytes size_receive_buffer(int fd, Bytes wanted) {
-  const int size = static_cast<int>(std::min<std::uint64_t>(wanted.count, std::numeric_limits<int>::max() / 2));
-  // FORCE passes net.core.rmem_max, but needs CAP_NET_ADMIN.
-  if (size > 0 && !set(fd, SOL_SOCKET, SO_RCVBUFFORCE, size)) set(fd, SOL_SOCKET, SO_RCVBUF, size);
-  int granted = 0;
-  socklen_t length = sizeof granted;
-  ::getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &granted, &length);
-  return Bytes{static_cast<std::uint64_t>(std::max(granted, 0))};
-}
 
 void prepare(ByteBuffer& bytes, std::vector<sockaddr_storage>& peers, std::vector<iovec>& vectors,
              std::vector<mmsghdr>& headers, std::size_t count, std::size_t slot) {
@@ -57,23 +24,31 @@ void prepare(ByteBuffer& bytes, std::vector<sockaddr_storage>& peers, std::vecto
 
 }  // namespace
 
-std::expected<UdpSocket, std::string> UdpSocket::bind(const Endpoint& where, Bytes receive_buffer) {
-  const bool v6 = where.address.is_v6();
+UdpSocket UdpSocket::adopt(FileDescriptor fd, const Endpoint& where) {
   UdpSocket result;
-  result.fd_ = FileDescriptor(::socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  const int fd = result.fd_.get();
-  if (fd < 0) return failed("open a socket for", where);
-  if (v6 && !set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return failed("keep to IPv6 on", where);
-  if (!set(fd, IPPROTO_IP, IP_FREEBIND, 1)) return failed("set IP_FREEBIND on", where);
-  never_fragment(fd, v6);
-  result.receive_buffer_ = size_receive_buffer(fd, receive_buffer);
-  sockaddr_storage address{};
-  socklen_t length = where.to_sockaddr(address);
-  if (::bind(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0) return failed("bind", where);
-  length = sizeof address;
-  ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length);
-  result.local_ = Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&address)).value_or(where);
+  result.local_ = local_endpoint(fd.get(), where);
+  int granted = 0;
+  socklen_t length = sizeof granted;
+  ::getsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &granted, &length);
+  result.receive_buffer_ = Bytes{static_cast<std::uint64_t>(std::max(granted, 0))};
+  result.fd_ = std::move(fd);
   return result;
+}
+
+std::expected<UdpSocket, std::string> UdpSocket::bind(const Endpoint& where, Bytes receive_buffer,
+                                                      const SocketSource& source) {
+  auto fd = source({ListeningSocket::Kind::Udp, where, receive_buffer});
+  if (!fd) return std::unexpected(std::move(fd.error()));
+  return adopt(std::move(*fd), where);
+}
+
+UdpSocket::Renewal UdpSocket::renew_lease(std::uint16_t port) const {
+  sockaddr_storage address{};
+  const socklen_t length = Endpoint{local_.address, port}.to_sockaddr(address);
+  if (::sendto(fd_.get(), nullptr, 0, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address), length) == 0) {
+    return Renewal::Unclaimed;
+  }
+  return errno == EPERM ? Renewal::Renewed : Renewal::Failed;
 }
 
 UdpReceiver::UdpReceiver() {

@@ -13,14 +13,23 @@
 #include "agent/base/address.h"
 #include "agent/base/bytes.h"
 #include "agent/io/file_descriptor.h"
+#include "agent/io/listening_socket.h"
 
 namespace lastlight::io {
 
 class UdpSocket {
  public:
-  // IP_FREEBIND: the address may not be on this node yet. The kernel may grant less buffer than asked for: see
-  // receive_buffer().
-  static std::expected<UdpSocket, std::string> bind(const Endpoint& where, Bytes receive_buffer);
+  // The kernel may grant less buffer than asked for: see receive_buffer().
+  static std::expected<UdpSocket, std::string> bind(const Endpoint& where, Bytes receive_buffer,
+                                                    const SocketSource& source = open_listening_socket);
+
+  // The lease of dnscache/takeover/ruleset.h: an empty datagram to our own address, which a rule is to take and drop.
+  enum class Renewal {
+    Renewed,    // dropped on its way out (EPERM)
+    Unclaimed,  // sent: the rule is not there
+    Failed,     // the address is not on this node
+  };
+  Renewal renew_lease(std::uint16_t port) const;
 
   int fd() const { return fd_.get(); }
   const Endpoint& local() const { return local_; }  // with the port the kernel chose, if 0 was asked for
@@ -29,6 +38,8 @@ class UdpSocket {
   }  // as the kernel accounts it: twice the payload it was asked for
 
  private:
+  static UdpSocket adopt(FileDescriptor fd, const Endpoint& where);
+
   FileDescriptor fd_;
   Endpoint local_;
   Bytes receive_buffer_;

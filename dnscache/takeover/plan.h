@@ -14,6 +14,9 @@
 
 namespace lastlight::dns {
 
+// Where the empty datagrams that renew the lease go: discard (RFC 863).
+inline constexpr std::uint16_t kRenewPort = 9;
+
 // An address kube-proxy does not know (NodeLocal's 169.254.20.10, say). Pods hold it for life, so it must lead
 // somewhere when we are gone: to the ClusterIP of a Service with kube-dns's selector.
 struct LinkLocal {

@@ -131,7 +131,11 @@ std::string rules_down(const TakeoverPlan& plan) {
   if (plan.link_locals.empty()) return rules_removed();
   TakeoverPlan rest = plan;
   rest.cluster_ips.clear();
-  std::string out = rules_up(rest);
+  return rules_up(rest) + rules_released();
+}
+
+std::string rules_released() {
+  std::string out;
   for (const Family& family : kFamilies)
     out += std::string("flush set inet ") + kTakeoverTable + " " + family.live + "\n";
   return out;

@@ -16,9 +16,10 @@
 namespace lastlight::dns {
 
 inline constexpr const char* kTakeoverTable = "lastlight";
-inline constexpr std::uint16_t kRenewPort = 9;  // discard (RFC 863)
 
 std::string rules_up(const TakeoverPlan& plan);
+// Ends every lease now: queries go kube-proxy's way, while replies stay untracked.
+std::string rules_released();
 // Gives kube-proxy its addresses back. What leads link-local clients to a living CoreDNS stays.
 std::string rules_down(const TakeoverPlan& plan);
 std::string rules_removed();

@@ -20,6 +20,7 @@ import sys
 
 from . import peers, ports
 from .coredns import ask
+from .measure import family
 from .proc import wait_until
 
 sys.path.insert(0, os.path.join(peers.ROOT, "tests"))
@@ -131,7 +132,8 @@ class Agent(sandbox.Agent):
         return parse_metrics(body)
 
     def threads(self):
-        return len(os.listdir(f"/proc/{self.pid}/task"))
+        """Of the worker: the supervisor's one is not counted."""
+        return sum(len(os.listdir(f"/proc/{pid}/task")) for pid in family(self.pid) - {self.pid})
 
     def terminate(self):
         self.process.signal(signal.SIGTERM)

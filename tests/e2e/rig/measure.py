@@ -77,7 +77,7 @@ class SchedulingDelay(Sampler):
         return max((late for at, late in list(self._late) if since <= at <= until), default=0.0)
 
 
-def _family(pid):
+def family(pid):
     """`pid` and its descendants."""
     parents = {}
     for entry in filter(str.isdigit, os.listdir("/proc")):
@@ -86,11 +86,11 @@ def _family(pid):
                 parents[int(entry)] = int(stat.read().rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             continue  # it has just ended
-    family, grew = {pid}, True
+    found, grew = {pid}, True
     while grew:
-        children = {child for child, parent in parents.items() if parent in family} - family
-        family, grew = family | children, bool(children)
-    return family
+        children = {child for child, parent in parents.items() if parent in found} - found
+        found, grew = found | children, bool(children)
+    return found
 
 
 def _kib(pid, field):
@@ -108,9 +108,9 @@ class Memory(Sampler):
         self.rss = self.anonymous = 0
 
     def sample(self):
-        family = _family(self._pid)
-        self.rss = max(self.rss, sum(_kib(pid, "VmRSS") for pid in family))
-        self.anonymous = max(self.anonymous, sum(_kib(pid, "RssAnon") for pid in family))
+        pids = family(self._pid)
+        self.rss = max(self.rss, sum(_kib(pid, "VmRSS") for pid in pids))
+        self.anonymous = max(self.anonymous, sum(_kib(pid, "RssAnon") for pid in pids))
 
 
 def sanitized(binary):

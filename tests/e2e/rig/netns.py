@@ -139,7 +139,7 @@ class Cluster:
             chain prerouting {{ type nat hook prerouting priority dstnat
                 {rules}
             }}
-            chain output {{ type nat hook output priority dstnat
+            chain output {{ type nat hook output priority -100
                 {rules}
             }}
         }}""")

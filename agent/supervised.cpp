@@ -1,0 +1,76 @@
+#include "agent/supervised.h"
+
+#include <array>
+#include <utility>
+
+#include <linux/capability.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "agent/supervision.h"
+
+namespace lastlight {
+
+namespace {
+
+constexpr int kPatience = 5000;  // ms; it answers in microseconds unless somebody stopped it
+
+}  // namespace
+
+Supervised::Supervised(io::Loop& loop, io::FileDescriptor channel, Calls calls)
+    : channel_(std::move(channel)), calls_(std::move(calls)) {
+  if (!channel_) return;
+  poll_ = std::make_unique<io::Poll>(loop, channel_.get(), [this](io::Poll::Ready) { receive(); });
+  poll_->watch(true, false);
+}
+
+std::expected<io::FileDescriptor, std::string> Supervised::open(const io::ListeningSocket& wanted) {
+  if (!channel_) return io::open_listening_socket(wanted);
+  if (!send_message(channel_.get(), Message::about(Message::Type::OpenSocket, wanted)))
+    return std::unexpected("the supervisor does not listen");
+  for (;;) {
+    pollfd waiting{channel_.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, kPatience) <= 0) return std::unexpected("the supervisor does not answer");
+    bool closed = false;
+    auto received = receive_message(channel_.get(), closed);
+    if (closed) return std::unexpected("the supervisor is gone");
+    if (!received) continue;
+    if (received->message.type == Message::Type::Socket) return std::move(received->descriptor);
+    if (received->message.type == Message::Type::Failed)
+      return std::unexpected(std::string(received->message.text_view()));
+    handle(received->message);
+  }
+}
+
+void Supervised::ready() {
+  if (channel_) send_message(channel_.get(), Message::with_text(Message::Type::Ready, {}));
+}
+
+bool Supervised::takeover(std::span<const std::string> words) {
+  const auto message = Message::with_words(Message::Type::Takeover, words);
+  return channel_ && message && send_message(channel_.get(), *message);
+}
+
+void Supervised::receive() {
+  bool closed = false;
+  while (const auto received = receive_message(channel_.get(), closed))
+    handle(received->message);
+  if (!closed) return;
+  poll_->watch(false, false);
+  calls_.abandoned();
+}
+
+void Supervised::handle(const Message& message) {
+  if (message.type == Message::Type::TakeoverDone) calls_.takeover_done(static_cast<int>(message.value));
+}
+
+void drop_privileges() {
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> none{};
+  ::syscall(SYS_capset, &header, none.data());
+}
+
+}  // namespace lastlight

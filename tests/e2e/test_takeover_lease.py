@@ -1,0 +1,161 @@
+"""The node's DNS comes to the agent while it serves and is kube-proxy's when it does not: a pod and a node client in namespaces,
+a kube-proxy-like DNAT to a CoreDNS on another node, and the agent killed, stopped and told to leave."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from rig.agent import parse_metrics, write_config, zone
+from rig.asking import Asker
+from rig.coredns import CoreDNS, answer, site
+from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS, COREDNS6, FALLBACK, LINK_LOCAL
+from rig.proc import Process, wait_until
+
+US, KUBE_DNS = "192.0.2.1", "192.0.2.2"
+LEASE = 1.5
+
+
+class Node:
+    """The agent on the node, and the CoreDNS that kube-proxy knows on the other."""
+
+    def __init__(self, net, binary, directory, **takeover):
+        self.net = net
+        self.config = write_config(directory, {
+            "http": {"listen": "127.0.0.1:9253"}, "interruption": {"source": "none"},
+            "dns": {"listen": [CLUSTER_IP, CLUSTER_IP6], "zones": [zone(".", f"{COREDNS}:5300")]},
+            "takeover": {"mode": "intercept", **takeover}})
+        with net.node:
+            self.supervisor = Process("lastlight", [binary, "run", "--config", self.config], directory, pass_fds=())
+        self.held()
+
+    def metrics(self):
+        return parse_metrics(self.net.node.run("python3", "-c", "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9253/metrics').read().decode(), end='')"))
+
+    def held(self):
+        wait_until(lambda: CLUSTER_IP in self.net.node.run("nft", "list", "ruleset") and self.lease(), 20, "the lease", self.supervisor)
+
+    def lease(self):
+        listed = self.net.node.run("nft", "list", "set", "inet", "lastlight", "live4", check=False).stdout
+        return CLUSTER_IP in listed
+
+    @property
+    def worker(self):
+        with open(f"/proc/{self.supervisor.pid}/task/{self.supervisor.pid}/children", encoding="ascii") as children:
+            return int(children.read().split()[0])
+
+
+@pytest.fixture
+def node_factory(cluster_net, coredns_factory, agent_binary, tmp_path, request):
+    del coredns_factory  # skips when there is none
+    from rig import peers  # pylint: disable=import-outside-toplevel
+    running = []
+    cluster_net.proxy()
+    with cluster_net.other:
+        dns = CoreDNS(peers.paths("coredns")["coredns"], tmp_path, site(".:53", answer(KUBE_DNS, ttl=30), bind=f"{COREDNS} {COREDNS6}"),
+                      site(".:5300", answer(US, ttl=30), bind=COREDNS), address=COREDNS, port=53)
+        dns.start()
+    request.addfinalizer(dns.stop)
+
+    def start(**takeover):
+        made = Node(cluster_net, agent_binary, str(tmp_path), **takeover)
+        running.append(made)
+        request.addfinalizer(lambda: made.supervisor.stop())  # pylint: disable=unnecessary-lambda
+        return made
+    return start
+
+
+def test_a_killed_agent_costs_pods_nothing(node_factory, cluster_net):
+    node = node_factory()
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod, Asker(cluster_net.node, CLUSTER_IP) as local, Asker(cluster_net.pod, CLUSTER_IP6, tcp=False) as six:
+        wait_until(lambda: all(US in each.answered_by() for each in (pod, local, six)), 5, "answers")
+        served = time.monotonic()
+        time.sleep(0.5)  # load under which nothing may be tracked
+        assert pod.answered_by(served) == local.answered_by(served) == six.answered_by(served) == {US}
+        assert cluster_net.dns_entries() == []
+        killed = time.monotonic()
+        os.kill(node.supervisor.pid, signal.SIGKILL)
+        wait_until(lambda: KUBE_DNS in local.answered_by(killed), 5, "kube-proxy to have the node's clients")
+        back = time.monotonic()
+        time.sleep(0.5)
+    # What its sockets held when the kernel closed them, which it does after it has freed the memory.
+    for client in (pod, six):
+        assert all(killed - 0.05 < one.sent < killed + 0.15 for one in client.lost(since=served)), (killed, client.lost(since=served))
+    assert pod.answered_by(killed + 0.15) == {KUBE_DNS}
+    stuck = local.lost(since=killed + LEASE + 0.3)
+    print(f"pods lost {len(pod.lost())} of {len(pod.asked)}, node clients were back after {back - killed:.2f} s, {len(stuck)} stuck")
+    assert not stuck and local.lost(until=killed) == []
+
+
+def test_a_hung_agent_loses_the_queries_when_its_lease_ends_and_has_them_back_when_it_wakes(node_factory, cluster_net):
+    node = node_factory()
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod:
+        wait_until(lambda: US in pod.answered_by(), 5, "answers")
+        stopped = time.monotonic()
+        os.kill(node.worker, signal.SIGSTOP)
+        wait_until(lambda: KUBE_DNS in pod.answered_by(stopped), 5, "kube-proxy to answer")
+        over = min(one.sent for one in pod.answers(stopped) if one.by == KUBE_DNS) - stopped
+        time.sleep(0.3)
+        woken = time.monotonic()
+        os.kill(node.worker, signal.SIGCONT)
+        wait_until(lambda: {one.kind for one in pod.answers(woken) if one.by == US} >= {"fresh", "tcp"}, 5, "the agent to answer again")
+        time.sleep(0.3)
+        again = time.monotonic()
+        wait_until(lambda: len(pod.answers(again)) > 20, 5, "more answers")
+    print(f"at kube-proxy {over:.2f} s after the hang")
+    assert over < LEASE + 0.3
+    assert pod.lost(since=stopped + LEASE + 0.3) == []
+    assert node.metrics()['lastlight_takeover_state{state="held"}'] == 1
+
+
+def test_leaving_loses_nothing_and_leaves_nothing(node_factory, cluster_net):
+    node = node_factory()
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod:
+        wait_until(lambda: US in pod.answered_by(), 5, "answers")
+        left = time.monotonic()
+        assert node.supervisor.stop() == 0
+        gone = time.monotonic()
+        wait_until(lambda: len(pod.answers(gone)) > 20, 5, "answers from kube-proxy")
+    print(f"gone in {gone - left:.2f} s, {len(pod.lost())} lost of {len(pod.asked)}")
+    assert pod.lost(kinds=("kept", "fresh")) == []
+    assert pod.answered_by(gone) == {KUBE_DNS}
+    assert "lastlight" not in cluster_net.node.run("nft", "list", "tables") and not cluster_net.node.addresses() & {CLUSTER_IP, CLUSTER_IP6}
+
+
+def test_a_crashed_worker_is_replaced_and_its_queries_wait(node_factory, cluster_net):
+    node = node_factory()
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod:
+        wait_until(lambda: US in pod.answered_by(), 5, "answers")
+        first = node.worker
+        time.sleep(1.1)  # a life of a second: no crash loop
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: node.worker != first, 5, "another worker")
+        born = time.monotonic()
+        wait_until(lambda: len(pod.answers(born)) > 20, 5, "its answers")
+    print(f"lost {len(pod.lost())} of {len(pod.asked)}, longest wait {pod.worst() * 1000:.0f} ms")
+    assert len(pod.lost(kinds=("kept", "fresh"))) <= 2, pod.lost()  # in its hand, and what was asked upstream
+    assert pod.answered_by() == {US}
+
+
+def test_what_somebody_else_removes_is_put_back(node_factory, cluster_net):
+    node = node_factory()
+    cluster_net.node.run("nft", "delete", "table", "inet", "lastlight")
+    node.held()
+    interface = "lastlight" if cluster_net.node.run("ip", "link", "show", "lastlight", check=False).returncode == 0 else "lo"
+    cluster_net.node.ip(f"address del {CLUSTER_IP}/32 dev {interface}")
+    wait_until(lambda: CLUSTER_IP in cluster_net.node.addresses(interface), 10, "the address", node.supervisor)
+
+
+def test_link_local_clients_are_led_to_the_fallback_service(node_factory, cluster_net):
+    node = node_factory(**{"link-local": [LINK_LOCAL], "fallback": [FALLBACK]})
+    with Asker(cluster_net.pod, LINK_LOCAL) as pod, Asker(cluster_net.node, LINK_LOCAL) as local:
+        wait_until(lambda: US in pod.answered_by() and US in local.answered_by(), 5, "answers")
+        killed = time.monotonic()
+        os.kill(node.supervisor.pid, signal.SIGKILL)
+        wait_until(lambda: KUBE_DNS in pod.answered_by(killed) and {"kept", "fresh", "tcp"} <= {one.kind for one in local.answers(killed) if one.by == KUBE_DNS},
+                   5, "the fallback's answers")
+        after = time.monotonic()
+        wait_until(lambda: len(local.answers(after)) > 20, 5, "more of them")
+    assert all(killed - 0.05 < one.sent < killed + 0.15 for one in pod.lost()), (killed, pod.lost())
+    assert local.lost(since=killed + LEASE + 0.3) == []
