@@ -40,13 +40,21 @@ App::App(Config config, io::FileDescriptor supervisor)
                    .abandoned = [this] { loop_.stop(); }}),
       leaving_(config_.shutdown_grace, config_.leave_last),
       forwarder_(config_.dns, random_value<std::uint64_t>(), random_value<dns::CookieSecret>()),
+      forwarder_timer_(loop_,
+                       [this] {
+                         forwarder_due_ = kNever;
+                         deliver(forwarder_.on_time(loop_.now()));
+                         follow_forwarder();
+                       }),
       upstream_(
           loop_, config_.dns,
           [this](dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) { on_upstream(flight, reply); }),
       server_(
           loop_, config_.dns,
           [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
-            return forwarder_.on_query(query, client, now, out);
+            auto outcome = forwarder_.on_query(query, client, now, out);
+            if (outcome.ask) follow_forwarder();
+            return outcome;
           },
           [this](const dns::Ask& ask) { ask_upstream(ask); },
           [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); }),
@@ -110,6 +118,14 @@ void App::deliver(std::vector<dns::Delivery> deliveries) {
   }
 }
 
+// Set anew only for an earlier moment: a timer that fires for a flight that has ended finds the next one.
+void App::follow_forwarder() {
+  const Instant due = forwarder_.next_deadline();
+  if (due >= forwarder_due_) return;
+  forwarder_due_ = due;
+  forwarder_timer_.start_at(due);
+}
+
 void App::resolve_own(const std::string& host, OwnNames::Done done) {
   for (const OwnNames::Question& question : own_names_.start(host, std::move(done))) {
     const dns::Client client{
@@ -117,6 +133,7 @@ void App::resolve_own(const std::string& host, OwnNames::Done done) {
     ByteBuffer answer(65535);
     const auto outcome = forwarder_.on_query(question.query, client, loop_.now(), answer);
     if (outcome.ask) ask_upstream(*outcome.ask);
+    follow_forwarder();
     if (outcome.size > 0) own_names_.on_answer(question.id, ByteView(answer).first(outcome.size));
   }
 }

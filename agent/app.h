@@ -39,6 +39,7 @@ class App {
   void ask_upstream(const dns::Ask& ask);
   void on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply);
   void deliver(std::vector<dns::Delivery> deliveries);
+  void follow_forwarder();
   void resolve_own(const std::string& host, OwnNames::Done done);
   // Interruption, seeing, leaving
   void start_interruption();
@@ -58,6 +59,8 @@ class App {
   int exit_code_ = 0;
 
   dns::Forwarder forwarder_;
+  Instant forwarder_due_ = kNever;  // what forwarder_timer_ is set to
+  io::Timer forwarder_timer_;
   dns::Upstream upstream_;
   dns::Server server_;
   OwnNames own_names_;

@@ -41,6 +41,7 @@ struct ZoneConfig {
   Duration min_ttl = 0s;
   Duration max_ttl = 3600s;
   Duration max_negative_ttl = 30s;  // NXDOMAIN and NODATA (RFC 2308 s5)
+  Duration last_known_good = 0s;    // a positive answer outlives NXDOMAIN and NODATA this long; 0: they replace it
   bool relay_updates = false;       // forward UPDATE (RFC 2136) and NOTIFY (RFC 1996) instead of REFUSED
   bool cache = true;
   bool operator==(const ZoneConfig&) const = default;
@@ -59,6 +60,15 @@ struct DnsConfig {
   // Clients per question in flight: a whole node may ask one cold name at once. A waiter is some 250 bytes, and there
   // are at most 4 * max_flights in all: 4 MiB.
   std::uint32_t max_waiters = 4096;
+  std::uint32_t max_per_client = 1024;  // questions of one client address that wait
+  // RFC 8767: an expired answer is kept for max_stale and served with stale_ttl once its refresh failed, or took longer
+  // than stale_after (stale_after_hot for names asked for in the last minutes). 0s of max_stale: never.
+  Duration max_stale = 24h;
+  Duration stale_after = 1800ms;
+  Duration stale_after_hot = 300ms;
+  Duration stale_ttl = 30s;
+  Duration stale_recheck = 30s;       // a name whose refresh failed is left alone this long
+  bool prefetch = true;               // names in use are asked again shortly before they expire
   std::uint16_t udp_payload = 1232;   // EDNS size we advertise and the most we send over UDP (RFC 9715)
   Duration tcp_idle_timeout = 10s;    // a client connection that is owed nothing (RFC 7766 s6.2.3)
   Duration tcp_message_timeout = 5s;  // from a message's first octet to its last

@@ -58,6 +58,8 @@ std::vector<Key> keys_of(ZoneConfig& zone) {
           duration("min-ttl", zone.min_ttl, 0s, 1h, "Shorter TTLs of positive answers are raised to this."),
           duration("max-ttl", zone.max_ttl, 0s, 168h, "Longer TTLs of positive answers are cut to this."),
           duration("max-negative-ttl", zone.max_negative_ttl, 0s, 3h, "The same for NXDOMAIN and NODATA (RFC 2308)."),
+          duration("last-known-good", zone.last_known_good, 0s, 24h,
+                   "A positive answer outlives NXDOMAIN and NODATA this long; 0s: they replace it."),
           flag("relay-updates", zone.relay_updates, "Forward UPDATE and NOTIFY instead of refusing them."),
           flag("cache", zone.cache, "Keep this zone's answers.")};
 }
@@ -90,6 +92,14 @@ std::vector<Key> keys_of(DnsConfig& dns) {
       duration("failure-ttl", dns.failure_ttl, 1s, 5min, "How long a failure is remembered (RFC 9520 s3.2)."),
       number<std::uint32_t>("max-flights", dns.max_flights, 1, 65536, "Distinct questions in flight."),
       number<std::uint32_t>("max-waiters", dns.max_waiters, 1, 65536, "Clients that wait for one question."),
+      number<std::uint32_t>("max-per-client", dns.max_per_client, 1, 65536,
+                            "Questions of one client address that wait; beyond: REFUSED."),
+      duration("max-stale", dns.max_stale, 0s, 168h, "Expired answers are kept this long (RFC 8767); 0s: not at all."),
+      duration("stale-after", dns.stale_after, 0s, 1min, "A client waits this long before it gets the expired answer."),
+      duration("stale-after-hot", dns.stale_after_hot, 0s, 1min, "The same for names asked for in the last minutes."),
+      duration("stale-ttl", dns.stale_ttl, 1s, 5min, "The TTL of expired answers."),
+      duration("stale-recheck", dns.stale_recheck, 1s, 5min, "A name whose refresh failed is left alone this long."),
+      flag("prefetch", dns.prefetch, "Names in use are asked again shortly before they expire."),
       number<std::uint16_t>("udp-payload", dns.udp_payload, 512, 4096,
                             "EDNS size advertised, and the most sent over UDP."),
       duration("tcp-idle-timeout", dns.tcp_idle_timeout, 10ms, 10min, "Then an idle client connection is closed."),

@@ -20,6 +20,10 @@ constexpr std::uint64_t allocated(std::uint64_t octets) {
   return (octets + 8 + 15) / 16 * 16;
 }
 
+std::uint32_t whole_second(Instant when) {
+  return static_cast<std::uint32_t>(std::chrono::duration_cast<std::chrono::seconds>(when.time_since_epoch()).count());
+}
+
 }  // namespace
 
 const std::uint8_t* Cache::Entry::octets() const {
@@ -30,9 +34,26 @@ Answer Cache::Entry::answer() const {
   return {ByteView(octets() + key_size, message_size), std::span(block.get(), ttl_count), failure};
 }
 
-Cache::Cache(Bytes budget, std::uint64_t hash_seed)
+Cache::Hit Cache::Entry::hit(Instant now) const {
+  const Duration left = expires - now;
+  const Duration life = expires - stored;
+  // Between the last fifth and the last tenth, by the hash.
+  const Duration early = life * (8 + static_cast<int>(hash >> 56) % 9) / 80;
+  const bool fresh = left > Duration{0};
+  const std::uint32_t second = whole_second(now);
+  return {.answer = answer(),
+          .age = whole_second(Instant(std::max(now - stored, Duration{0}))),
+          .left = left,
+          .hits = hits,
+          .fresh = fresh,
+          .hot = second - asked <= kHotSeconds,
+          .due = !failure && second >= postponed_to && (!fresh || (uses > 0 && left <= early))};
+}
+
+Cache::Cache(Bytes budget, std::uint64_t hash_seed, Duration stale_window)
     : budget_(budget.count),
       seed_(hash_seed),
+      stale_window_(stale_window),
       buckets_(kFirstBuckets, kNone),
       ghosts_(std::bit_ceil(std::clamp<std::uint64_t>(budget.count / 1024, 64, 1U << 16)), 0) {}
 
@@ -43,15 +64,68 @@ std::optional<Cache::Hit> Cache::find(ByteView key, Instant now) {
     return std::nullopt;
   }
   Entry& entry = entries_[index];
-  if (now >= entry.expires) {
+  if (!usable(entry, now)) {
     ++counters_.expired;
-    erase(index);
+    erase_at(index);
     return std::nullopt;
   }
-  ++counters_.hits;
+  const Hit hit = entry.hit(now);
+  ++(hit.fresh ? counters_.hits : counters_.expired);
+  ++entry.hits;
+  entry.asked = whole_second(now);
   entry.uses = static_cast<std::uint8_t>(std::min<int>(entry.uses + 1, kMaxUses));
-  const auto age = std::chrono::duration_cast<std::chrono::seconds>(std::max(now - entry.stored, Duration{0}));
-  return Hit{entry.answer(), static_cast<std::uint32_t>(age.count())};
+  return hit;
+}
+
+std::optional<Cache::Hit> Cache::peek(ByteView key, Instant now) const {
+  const Index index = locate(key, hash_octets(key, seed_));
+  if (index == kNone || !usable(entries_[index], now)) return std::nullopt;
+  return entries_[index].hit(now);
+}
+
+void Cache::postpone(ByteView key, Duration wait, Instant now) {
+  const Index index = locate(key, hash_octets(key, seed_));
+  if (index != kNone) entries_[index].postponed_to = whole_second(now + wait);
+}
+
+bool Cache::erase(ByteView key) {
+  const Index index = locate(key, hash_octets(key, seed_));
+  if (index != kNone) erase_at(index);
+  return index != kNone;
+}
+
+std::size_t Cache::erase_if(const std::function<bool(ByteView key)>& chosen) {
+  std::size_t count = 0;
+  for (const Fifo* queue : {&small_, &main_}) {
+    for (Index index = queue->oldest; index != kNone;) {
+      const Index next = entries_[index].newer;
+      if (chosen(entries_[index].key())) {
+        erase_at(index);
+        ++count;
+      }
+      index = next;
+    }
+  }
+  return count;
+}
+
+std::vector<ByteBuffer> Cache::hot_keys(std::size_t most, Instant now) const {
+  std::vector<ByteBuffer> out;
+  const std::uint32_t second = whole_second(now);
+  for (const Fifo* queue : {&main_, &small_}) {
+    for (Index index = queue->oldest; index != kNone && out.size() < most; index = entries_[index].newer) {
+      const Entry& entry = entries_[index];
+      const bool hot = entry.hits > 0 && second - entry.asked <= kHotSeconds;
+      if (hot && !entry.failure && usable(entry, now)) out.emplace_back(entry.key().begin(), entry.key().end());
+    }
+  }
+  return out;
+}
+
+void Cache::set_budget(Bytes budget, Instant now) {
+  budget_ = budget.count;
+  while (counters_.bytes > budget_)
+    evict_one(now);
 }
 
 void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
@@ -59,12 +133,16 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
   const std::uint64_t hash = hash_octets(key, seed_);
   const Index present = locate(key, hash);
   bool to_main = false;
+  std::uint32_t hits = 0;
+  std::uint32_t asked = whole_second(now);
   if (present != kNone) {
     const Entry& old = entries_[present];
-    if (answer.failure && !old.failure && now < old.expires) return;
+    if (answer.failure && !old.failure && usable(old, now)) return;
     to_main = old.queue == Queue::Main;
+    hits = old.hits;
+    asked = old.asked;
     ++counters_.replaced;
-    erase(present);
+    erase_at(present);
   }
   const std::size_t octets = key.size() + answer.message.size();
   const std::size_t halves = answer.ttl_at.size() + (octets + 1) / 2;
@@ -74,7 +152,7 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
     return;
   }
   while (counters_.bytes + cost > budget_)
-    evict_one();
+    evict_one(now);
   if (remembered(hash)) to_main = true;
 
   const Index index = take_slot();
@@ -92,6 +170,9 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
   entry.ttl_count = static_cast<std::uint16_t>(answer.ttl_at.size());
   entry.key_size = static_cast<std::uint16_t>(key.size());
   entry.failure = answer.failure;
+  entry.hits = hits;
+  entry.asked = asked;
+  entry.postponed_to = 0;
   entry.uses = 0;
   link(index);
   push(index, to_main ? Queue::Main : Queue::Small);
@@ -145,7 +226,7 @@ void Cache::pull(Index index) {
   from.bytes -= entry.cost;
 }
 
-void Cache::erase(Index index) {
+void Cache::erase_at(Index index) {
   Entry& entry = entries_[index];
   Index* at = &buckets_[entry.hash & (buckets_.size() - 1)];
   while (*at != index)
@@ -158,18 +239,18 @@ void Cache::erase(Index index) {
   free_.push_back(index);
 }
 
-void Cache::evict_one() {
+void Cache::evict_one(Instant now) {
   if (small_.oldest != kNone && (small_.bytes > budget_ / kSmallShare || main_.oldest == kNone)) {
-    evict_small();
+    evict_small(now);
   } else {
-    evict_main();
+    evict_main(now);
   }
 }
 
 // The oldest of the small queue: out if nobody asked for it again, otherwise on to the main queue.
-void Cache::evict_small() {
+void Cache::evict_small(Instant now) {
   const Index index = small_.oldest;
-  if (entries_[index].uses > 0) {
+  if (entries_[index].uses > 0 && usable(entries_[index], now)) {
     pull(index);
     entries_[index].uses = 0;
     push(index, Queue::Main);
@@ -177,17 +258,17 @@ void Cache::evict_small() {
   }
   remember(entries_[index].hash);
   ++counters_.evicted;
-  erase(index);
+  erase_at(index);
 }
 
 // The oldest of the main queue that was not used since it was last here. Each pass takes one from a count of at most
 // three, so that the whole queue is walked three times at the very most, and once per use in the long run.
-void Cache::evict_main() {
+void Cache::evict_main(Instant now) {
   for (;;) {
     const Index index = main_.oldest;
-    if (entries_[index].uses == 0) {
+    if (entries_[index].uses == 0 || !usable(entries_[index], now)) {
       ++counters_.evicted;
-      erase(index);
+      erase_at(index);
       return;
     }
     --entries_[index].uses;

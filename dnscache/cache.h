@@ -1,6 +1,10 @@
 // The packet cache: ready-made answers by key, within a budget of bytes, aged by the instants it is handed. Owns the
 // kept messages; never looks into them, never asks anything, never reads a clock.
 //
+// An answer whose TTL has run out stays for the stale window (RFC 8767 s5), a failure does not. Whether it may be
+// served is the forwarder's choice; that it should be asked again is said by the hit, early for what is in use, each at
+// its own time of its last fifth, so that what came together is not asked together.
+//
 // Eviction is S3-FIFO (Yang et al., SOSP 2023): new answers enter a small queue (a tenth of the budget), and only those
 // asked for again go to the main queue, so that a flood of names that are asked once passes through without pushing out
 // what the node lives on. A table of fingerprints remembers what was just pushed out of the small queue; such an answer
@@ -12,6 +16,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -25,18 +30,38 @@ namespace lastlight::dns {
 
 class Cache {
  public:
-  Cache(Bytes budget, std::uint64_t hash_seed);
+  Cache(Bytes budget, std::uint64_t hash_seed, Duration stale_window = Duration{0});
+
+  static constexpr std::uint32_t kHotSeconds = 300;
 
   struct Hit {
-    Answer answer;          // valid until the next put
-    std::uint32_t age = 0;  // whole seconds since it was kept
+    Answer answer;           // valid until the next put
+    std::uint32_t age = 0;   // whole seconds since it was kept
+    Duration left{};         // of its TTL; negative once expired
+    std::uint32_t hits = 0;  // since the name came into the cache
+    bool fresh = true;       // its TTL has not run out
+    bool hot = false;        // it was asked for in the last kHotSeconds before
+    bool due = false;        // to be asked again: expired, or in use and about to; not while postponed
   };
   std::optional<Hit> find(ByteView key, Instant now);
+  // The same unseen: nothing is counted, nothing gets hotter.
+  std::optional<Hit> peek(ByteView key, Instant now) const;
 
-  // Keeps the answer for `ttl` (nothing happens for 0). A failure never takes the place of an answer still fresh
-  // (RFC 8767 s5; a broken upstream must not take away what works).
+  // Keeps the answer for `ttl` (nothing happens for 0). A failure never takes the place of an answer that is fresh or
+  // in its stale window (RFC 8767 s5; a broken upstream must not take away what works).
   void put(ByteView key, const Answer& answer, Duration ttl, Instant now);
+  // Asking again failed: not due for `wait` (RFC 8767 s5, the failure recheck timer).
+  void postpone(ByteView key, Duration wait, Instant now);
 
+  bool erase(ByteView key);
+  // Erases every entry whose key is chosen; how many. Takes a time in proportion to the cache.
+  std::size_t erase_if(const std::function<bool(ByteView key)>& chosen);
+  // Those asked for in the last kHotSeconds, at most `most`; what was kept longest and used first.
+  std::vector<ByteBuffer> hot_keys(std::size_t most, Instant now) const;
+
+  void set_stale_window(Duration window) { stale_window_ = window; }
+  void set_budget(Bytes budget, Instant now);  // what is over it is evicted
+  Bytes budget() const { return Bytes{budget_}; }
   const CacheCounters& counters() const { return counters_; }
 
  private:
@@ -56,6 +81,9 @@ class Cache {
     std::uint32_t message_size = 0;
     std::uint16_t ttl_count = 0;
     std::uint16_t key_size = 0;
+    std::uint32_t hits = 0;
+    std::uint32_t asked = 0;  // seconds of the clock, as the next: an hour more or less would not matter
+    std::uint32_t postponed_to = 0;
     std::uint8_t uses = 0;  // at most 3
     Queue queue = Queue::Small;
     bool failure = false;
@@ -63,6 +91,7 @@ class Cache {
     const std::uint8_t* octets() const;
     ByteView key() const { return {octets(), key_size}; }
     Answer answer() const;
+    Hit hit(Instant now) const;
   };
   struct Fifo {
     Index newest = kNone;
@@ -70,15 +99,18 @@ class Cache {
     std::uint64_t bytes = 0;
   };
 
+  bool usable(const Entry& entry, Instant now) const {
+    return now < entry.expires || (!entry.failure && now - entry.expires < stale_window_);
+  }
   Index locate(ByteView key, std::uint64_t hash) const;
   Index take_slot();
   void link(Index index);
   void push(Index index, Queue queue);
   void pull(Index index);
-  void erase(Index index);
-  void evict_one();
-  void evict_small();
-  void evict_main();
+  void erase_at(Index index);
+  void evict_one(Instant now);
+  void evict_small(Instant now);
+  void evict_main(Instant now);
   void remember(std::uint64_t hash);
   bool remembered(std::uint64_t hash);
   void grow_buckets();
@@ -86,6 +118,7 @@ class Cache {
 
   std::uint64_t budget_;
   std::uint64_t seed_;
+  Duration stale_window_;
   std::deque<Entry> entries_;  // grows without moving; slots are used again
   std::vector<Index> free_;
   std::vector<Index> buckets_;

@@ -9,7 +9,7 @@ namespace lastlight::dns {
 struct CacheCounters {
   std::uint64_t hits = 0;
   std::uint64_t misses = 0;   // no entry
-  std::uint64_t expired = 0;  // an entry, but its TTL had run out
+  std::uint64_t expired = 0;  // an entry, but its TTL had run out (it may have been served all the same)
   std::uint64_t inserted = 0;
   std::uint64_t replaced = 0;   // a newer answer for the same question
   std::uint64_t evicted = 0;    // for want of room
@@ -21,12 +21,16 @@ struct CacheCounters {
 struct ForwarderCounters {
   std::uint64_t queries = 0;  // everything that on_query was given
   std::uint64_t answered_from_cache = 0;
-  std::uint64_t asked = 0;       // flights opened
-  std::uint64_t joined = 0;      // waiters added to an open flight
-  std::uint64_t deliveries = 0;  // waiters answered
-  std::uint64_t relayed = 0;     // UPDATE and NOTIFY passed on
-  std::uint64_t local = 0;       // answered here: localhost, ANY
-  std::uint64_t truncated = 0;   // answers sent with TC=1
+  std::uint64_t asked = 0;            // flights opened
+  std::uint64_t joined = 0;           // waiters added to an open flight
+  std::uint64_t deliveries = 0;       // waiters answered
+  std::uint64_t relayed = 0;          // UPDATE and NOTIFY passed on
+  std::uint64_t local = 0;            // answered here: localhost, ANY
+  std::uint64_t truncated = 0;        // answers sent with TC=1
+  std::uint64_t stale = 0;            // expired answers sent (RFC 8767)
+  std::uint64_t prefetched = 0;       // asked again before they expired
+  std::uint64_t ahead_full = 0;       // not asked ahead, for want of flights
+  std::uint64_t last_known_good = 0;  // NXDOMAIN and NODATA that did not replace an answer
   // Refused and dropped
   std::uint64_t dropped_short = 0;     // under 12 bytes
   std::uint64_t dropped_response = 0;  // QR=1
@@ -36,6 +40,7 @@ struct ForwarderCounters {
   std::uint64_t refused = 0;           // AXFR, IXFR, UPDATE, NOTIFY, no zone
   std::uint64_t flights_full = 0;      // max_flights reached
   std::uint64_t waiters_full = 0;      // max_waiters reached
+  std::uint64_t client_full = 0;       // max_per_client reached, or a client's share of what is left
   // Upstream
   std::uint64_t replies = 0;
   std::uint64_t invalid_replies = 0;  // malformed, or to another question

@@ -16,8 +16,10 @@ namespace lastlight::dns {
 // RFC 8914 s4.
 enum class Ede : std::uint16_t {
   Other = 0,
+  StaleAnswer = 3,
   CachedError = 13,
   NotReady = 14,
+  StaleNxDomain = 19,
   NotAuthoritative = 20,
   NotSupported = 21,
   NoReachableAuthority = 22,

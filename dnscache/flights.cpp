@@ -16,29 +16,61 @@ std::size_t Flights::Hash::operator()(std::string_view key) const {
   return hash_octets({reinterpret_cast<const std::uint8_t*>(key.data()), key.size()}, seed);
 }
 
-Flights::Flights(std::uint32_t max_flights, std::uint32_t max_waiters, std::uint64_t hash_seed)
-    : max_flights_(max_flights), max_waiters_(max_waiters), by_key_(16, Hash{hash_seed}) {}
+Flights::Flights(const Limits& limits, std::uint64_t hash_seed)
+    : limits_(limits), admission_(limits.per_client, limits.flights, hash_seed ^ 1), by_key_(16, Hash{hash_seed}) {}
 
-Flights::Joined Flights::join(ByteView key, const Query& query, const Client& client) {
+std::optional<FlightId> Flights::find(ByteView key) const {
   const auto found = by_key_.find(as_text(key));
-  if (found == by_key_.end()) return Joined::NoFlight;
-  Flight& flight = flights_.at(found->second);
-  if (flight.waiters.size() >= max_waiters_ || waiting_ >= kWaitersPerFlight * max_flights_) return Joined::Full;
-  flight.waiters.emplace_back(query, client);
-  ++waiting_;
-  return Joined::Yes;
+  if (found == by_key_.end()) return std::nullopt;
+  return found->second;
 }
 
-std::optional<FlightId> Flights::open(ByteView key, std::uint32_t zone, const Query& query, const Client& client) {
-  if (flights_.size() >= max_flights_) return std::nullopt;
+std::expected<void, Flights::Full> Flights::join(FlightId id, const Query& query, const Client& client) {
+  Flight& flight = flights_.at(id);
+  if (flight.waiters.size() >= limits_.waiters || waiting_ >= kWaitersPerFlight * limits_.flights) {
+    return std::unexpected(Full::Waiters);
+  }
+  if (!admission_.may_join(client.peer.address)) return std::unexpected(Full::Client);
+  wait(flight, query, client);
+  return {};
+}
+
+std::expected<FlightId, Flights::Full> Flights::open(ByteView key, std::uint32_t zone, const Query& query,
+                                                     const Client& client, Instant now, Duration patience) {
+  if (flights_.size() < limits_.flights && !admission_.may_take(client.peer.address, flights_.size())) {
+    return std::unexpected(Full::Client);
+  }
+  const auto id = open_alone(key, zone, now, patience);
+  if (id) wait(flights_.at(*id), query, client);
+  return id;
+}
+
+std::expected<FlightId, Flights::Full> Flights::open_alone(ByteView key, std::uint32_t zone, Instant now,
+                                                           Duration patience) {
+  if (flights_.size() >= limits_.flights) return std::unexpected(Full::Flights);
   const FlightId id = ++last_;
   Flight& flight = flights_[id];
   flight.key.assign(key.begin(), key.end());
   flight.zone = zone;
-  flight.waiters.emplace_back(query, client);
-  ++waiting_;
-  if (!key.empty()) by_key_.emplace(as_text(key), id);
+  flight.opened = now;
+  flight.due = now + patience;
+  if (!key.empty()) {
+    by_key_.emplace(as_text(key), id);
+    due_.emplace(flight.due, id);
+  }
   return id;
+}
+
+void Flights::wait(Flight& flight, const Query& query, const Client& client) {
+  flight.waiters.emplace_back(query, client);
+  admission_.waits(client.peer.address);
+  ++waiting_;
+}
+
+void Flights::leave(const Flight& flight) {
+  for (const Waiter& waiter : flight.waiters)
+    admission_.leaves(waiter.to.peer.address);
+  waiting_ -= flight.waiters.size();
 }
 
 std::optional<Flight> Flights::close(FlightId id) {
@@ -46,19 +78,41 @@ std::optional<Flight> Flights::close(FlightId id) {
   if (node.empty()) return std::nullopt;
   Flight flight = std::move(node.mapped());
   if (const auto found = by_key_.find(as_text(flight.key)); found != by_key_.end()) by_key_.erase(found);
-  waiting_ -= flight.waiters.size();
+  due_.erase({flight.due, id});
+  leave(flight);
   return flight;
 }
 
 std::vector<Flight> Flights::close_all() {
   std::vector<Flight> out;
   out.reserve(flights_.size());
-  for (auto& [id, flight] : flights_)
-    out.push_back(std::move(flight));
-  flights_.clear();
-  by_key_.clear();
-  waiting_ = 0;
+  while (!flights_.empty())
+    out.push_back(std::move(*close(flights_.begin()->first)));
   return out;
+}
+
+std::optional<FlightId> Flights::next_overdue(Instant now) {
+  if (due_.empty() || now < due_.begin()->first) return std::nullopt;
+  const FlightId id = due_.begin()->second;
+  due_.erase(due_.begin());
+  flights_.at(id).overdue = true;
+  return id;
+}
+
+std::vector<Waiter> Flights::release(FlightId id) {
+  Flight& flight = flights_.at(id);
+  leave(flight);
+  return std::exchange(flight.waiters, {});
+}
+
+void Flights::set_limits(const Limits& limits) {
+  limits_ = limits;
+  admission_.set_bounds(limits.per_client, limits.flights);
+}
+
+void Flights::rezone(const std::function<std::uint32_t(const Flight&)>& zone_of) {
+  for (auto& [id, flight] : flights_)
+    flight.zone = zone_of(flight);
 }
 
 }  // namespace lastlight::dns

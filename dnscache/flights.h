@@ -1,16 +1,27 @@
 // The questions in flight and who waits for each. Owns copies of what is needed to answer a waiter later: its packet is
 // gone by then. At most one flight per key (RFC 5452 s6: several of one question invite a birthday attack).
-// Bounds: flights, waiters per flight, and waiters in all (kWaitersPerFlight for each possible flight).
+//
+// A flight has a moment when it is overdue: its waiters may then be given something else, and the question goes on
+// without them. A flight nobody waits for (a refresh, a look ahead) is one like any other.
+//
+// Bounds: flights, waiters per flight, waiters in all (kWaitersPerFlight for each possible flight), waiters per client
+// (admission.h).
 #pragma once
 
 #include <cstdint>
+#include <expected>
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "agent/base/bytes.h"
+#include "agent/base/time.h"
+#include "dnscache/admission.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/hash.h"
 #include "dnscache/query.h"
@@ -36,25 +47,52 @@ struct Waiter {
 };
 
 struct Flight {
-  ByteBuffer key;  // empty: an opaque message (UPDATE, NOTIFY), known only by its id
-  std::uint32_t zone = 0;
+  ByteBuffer key;          // empty: an opaque message (UPDATE, NOTIFY), known only by its id
+  std::uint32_t zone = 0;  // kNoZone once the configuration has no zone for it any more
+  Instant opened{};
+  Instant due{};
+  bool overdue = false;
   std::vector<Waiter> waiters;
 };
 
+inline constexpr std::uint32_t kNoZone = ~std::uint32_t{0};
+
 class Flights {
  public:
-  Flights(std::uint32_t max_flights, std::uint32_t max_waiters, std::uint64_t hash_seed);
+  struct Limits {
+    std::uint32_t flights = 0;
+    std::uint32_t waiters = 0;  // per flight
+    std::uint32_t per_client = 0;
+  };
+  Flights(const Limits& limits, std::uint64_t hash_seed);
 
   static constexpr std::uint64_t kWaitersPerFlight = 4;
 
-  enum class Joined : std::uint8_t { Yes, NoFlight, Full };
-  Joined join(ByteView key, const Query& query, const Client& client);
-  // A new flight with its first waiter; none if there are too many.
-  std::optional<FlightId> open(ByteView key, std::uint32_t zone, const Query& query, const Client& client);
+  enum class Full : std::uint8_t { Flights, Waiters, Client };
+
+  // The flight of this key, if there is one.
+  std::optional<FlightId> find(ByteView key) const;
+  const Flight& at(FlightId id) const { return flights_.at(id); }
+  std::expected<void, Full> join(FlightId id, const Query& query, const Client& client);
+  // A new flight with its first waiter, or (open_alone) with none.
+  std::expected<FlightId, Full> open(ByteView key, std::uint32_t zone, const Query& query, const Client& client,
+                                     Instant now, Duration patience);
+  std::expected<FlightId, Full> open_alone(ByteView key, std::uint32_t zone, Instant now, Duration patience);
   // Ends the flight and hands over its waiters; none if it has ended already.
   std::optional<Flight> close(FlightId id);
   std::vector<Flight> close_all();
+
+  // The next flight whose patience is over, each once.
+  std::optional<FlightId> next_overdue(Instant now);
+  Instant next_due() const { return due_.empty() ? kNever : due_.begin()->first; }
+  // The waiters leave, the flight goes on.
+  std::vector<Waiter> release(FlightId id);
+
+  void set_limits(const Limits& limits);
+  void rezone(const std::function<std::uint32_t(const Flight&)>& zone_of);
+
   std::size_t size() const { return flights_.size(); }
+  std::uint64_t waiting() const { return waiting_; }
 
  private:
   struct Hash {
@@ -63,12 +101,16 @@ class Flights {
     std::size_t operator()(std::string_view key) const;
   };
 
-  std::uint32_t max_flights_;
-  std::uint32_t max_waiters_;
+  void wait(Flight& flight, const Query& query, const Client& client);
+  void leave(const Flight& flight);
+
+  Limits limits_;
+  Admission admission_;
   FlightId last_ = 0;
   std::uint64_t waiting_ = 0;
   std::unordered_map<FlightId, Flight> flights_;
   std::unordered_map<std::string, FlightId, Hash, std::equal_to<>> by_key_;
+  std::set<std::pair<Instant, FlightId>> due_;
 };
 
 }  // namespace lastlight::dns

@@ -1,96 +1,52 @@
 #include "dnscache/forwarder.h"
 
 #include <algorithm>
-#include <iterator>
-#include <utility>
 
-#include "dnscache/answer.h"
-#include "dnscache/cache.h"
-#include "dnscache/flights.h"
+#include "dnscache/forwarder_state.h"
 #include "dnscache/local.h"
-#include "dnscache/query.h"
-#include "dnscache/response.h"
 #include "dnscache/wire.h"
-#include "dnscache/zones.h"
 
 namespace lastlight::dns {
 
 namespace {
 
-Ede ede_of(Failure why) {
-  switch (why) {
-    case Failure::NoUpstream:
-    case Failure::Timeout:
-      return Ede::NoReachableAuthority;
-    case Failure::Network:
-      return Ede::NetworkError;
-    case Failure::Truncated:
-    case Failure::Invalid:
-      return Ede::InvalidData;
-  }
-  return Ede::Other;
-}
+// Of the flights, how many may be questions nobody waits for.
+constexpr std::uint32_t kAheadShare = 2;
 
 // RFC 7828 s3.1: in units of 100 ms.
 std::uint16_t keepalive_of(Duration idle) {
   return static_cast<std::uint16_t>(std::clamp<std::int64_t>(idle / std::chrono::milliseconds(100), 0, 0xFFFF));
 }
 
-bool is_udp(const Client& client) {
-  return client.transport == Transport::Udp;
+bool is_negative(const Answer& answer) {
+  return (load16(answer.message, 2) & kRcodeMask) == kNxDomain || load16(answer.message, 6) == 0;
 }
 
 }  // namespace
 
-class Forwarder::State {
- public:
-  State(const DnsConfig& config, std::uint64_t seed, const CookieSecret& cookie_secret)
-      : config_(config),
-        cookies_(cookie_secret),
-        zones_(config.zones),
-        cache_(config.cache_size, seed),
-        flights_(config.max_flights, config.max_waiters, seed ^ 1) {}
-
-  Outcome on_query(ByteView packet, const Client& client, Instant now, MutableByteView out);
-  std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now);
-  std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
-  std::vector<Delivery> abandon_all();
-
-  std::size_t flights() const { return flights_.size(); }
-  const ForwarderCounters& counters() const { return counters_; }
-  const CacheCounters& cache_counters() const { return cache_.counters(); }
-
- private:
-  Outcome question(const Query& query, const Client& client, Instant now, MutableByteView out);
-  Outcome relay(ByteView packet, const Query& query, const Client& client, MutableByteView out);
-  Outcome miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client, MutableByteView out);
-  Outcome full(const Query& query, MutableByteView out);
-  Outcome error(const Query& query, std::uint16_t rcode, std::optional<Ede> ede, std::uint64_t& counter,
-                MutableByteView out);
-  Outcome send(const Answer& answer, const Query& query, const Client& client, std::uint32_t age, MutableByteView out);
-  std::vector<Delivery> fail(const Flight& flight, Ede ede, Instant now);
-  template <typename Write>
-  std::vector<Delivery> deliver(const Flight& flight, Write&& write);
-  std::vector<Delivery> fan_out_error(const Flight& flight, Ede ede);
-  std::vector<Delivery> fan_out(const Flight& flight, const Answer& answer);
-  std::vector<Delivery> relay_back(const Flight& flight, ByteView reply, Instant now);
-  void keep_failure(const Flight& flight, std::uint16_t rcode, Instant now);
-  ResponseForm form(const Query& query, const Client& client) const;
-
-  DnsConfig config_;
-  Cookies cookies_;
-  Zones zones_;
-  Cache cache_;
-  Flights flights_;
-  ByteBuffer asking_;                                                     // what Ask::query points to
-  std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(65535);  // one delivery is written here, then copied
-  ForwarderCounters counters_;
-};
+Forwarder::State::State(const DnsConfig& config, std::uint64_t seed, const CookieSecret& cookie_secret)
+    : config_(config),
+      cookies_(cookie_secret),
+      zones_(config.zones),
+      cache_(config.cache_size, seed, config.max_stale),
+      flights_({config.max_flights, config.max_waiters, config.max_per_client}, seed ^ 1),
+      outages_(config.zones.size()) {}
 
 ResponseForm Forwarder::State::form(const Query& query, const Client& client) const {
   ResponseForm out{.limit = size_limit(query, is_udp(client), config_.udp_payload), .payload = config_.udp_payload};
   if (!is_udp(client) && query.edns && query.edns->keepalive) out.keepalive = keepalive_of(config_.tcp_idle_timeout);
   return out;
+}
+
+// RFC 8767 s4, s5: the TTL of a stale answer is short; one that says "not there" is believed no longer than ever.
+ResponseForm Forwarder::State::stale_form(const Answer& answer, std::uint32_t zone, const Query& query,
+                                          const Client& client) const {
+  Duration ttl = config_.stale_ttl;
+  if (zone != kNoZone && is_negative(answer)) ttl = std::min(ttl, config_.zones[zone].max_negative_ttl);
+  ResponseForm how = form(query, client);
+  how.ttl = static_cast<std::uint32_t>(std::chrono::ceil<std::chrono::seconds>(ttl).count());
+  how.ede = (load16(answer.message, 2) & kRcodeMask) == kNxDomain ? Ede::StaleNxDomain : Ede::StaleAnswer;
+  return how;
 }
 
 Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& client, Instant now, MutableByteView out) {
@@ -120,7 +76,7 @@ Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& cli
       return question(query, client, now, out);
     case kOpNotify:
     case kOpUpdate:
-      return relay(packet, query, client, out);
+      return relay(packet, query, client, now, out);
     default:
       return error(query, kNotImp, std::nullopt, counters_.not_implemented, out);
   }
@@ -139,57 +95,112 @@ Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& 
   }
   const auto zone = zones_.find(name);
   if (!zone) return error(query, kRefused, Ede::NotAuthoritative, counters_.refused, out);
-  if (const auto hit = config_.zones[*zone].cache ? cache_.find(key.view(), now) : std::nullopt) {
-    ++counters_.answered_from_cache;
-    return send(hit->answer, query, client, hit->age, out);
+  if (config_.zones[*zone].cache) {
+    const auto hit = cache_.find(key.view(), now);
+    if (hit && !hit->fresh) return expired(*hit, key, *zone, query, client, now, out);
+    if (hit) {
+      ++counters_.answered_from_cache;
+      Outcome outcome = send(hit->answer, query, client, hit->age, out);
+      if (hit->due && config_.prefetch) {
+        outcome.ask = ahead(key.view(), *zone, query, now);
+        if (outcome.ask) ++counters_.prefetched;
+      }
+      return outcome;
+    }
   }
-  return miss(key, *zone, query, client, out);
+  return miss(key, *zone, query, client, now, out);
+}
+
+// RFC 8767 s5: an answer whose TTL has run out is asked for again, and the client waits for the outcome as long as its
+// patience lasts; but not when it is known that nobody answers, that this name was just asked for in vain, or that
+// there is no room to wait.
+Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& key, std::uint32_t zone,
+                                             const Query& query, const Client& client, Instant now,
+                                             MutableByteView out) {
+  const bool silent = outages_[zone].silent();
+  const auto flight = flights_.find(key.view());
+  if (!silent && flight && !flights_.at(*flight).overdue) {
+    const auto joined = flights_.join(*flight, query, client);
+    if (joined) {
+      ++counters_.joined;
+      return {};
+    }
+    ++count(joined.error());
+  } else if (!silent && !flight && hit.due) {
+    const Duration patience = std::min(hit.hot ? config_.stale_after_hot : config_.stale_after, config_.stale_after);
+    const auto id = flights_.open(key.view(), zone, query, client, now, patience);
+    if (id) return {.size = 0, .ask = ask(*id, zone, query)};
+    ++count(id.error());
+  }
+  Outcome outcome = send_stale(hit.answer, zone, query, client, out);
+  if (silent && hit.due) outcome.ask = ahead(key.view(), zone, query, now);
+  return outcome;
 }
 
 Forwarder::Outcome Forwarder::State::miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client,
-                                          MutableByteView out) {
-  switch (flights_.join(key.view(), query, client)) {
-    case Flights::Joined::Yes:
-      ++counters_.joined;
-      return {};
-    case Flights::Joined::Full:
-      ++counters_.waiters_full;
-      return full(query, out);
-    case Flights::Joined::NoFlight:
-      break;
+                                          Instant now, MutableByteView out) {
+  if (const auto flight = flights_.find(key.view())) {
+    const auto joined = flights_.join(*flight, query, client);
+    if (!joined) return full(joined.error(), query, out);
+    ++counters_.joined;
+    return {};
   }
-  const auto id = flights_.open(key.view(), zone, query, client);
-  if (!id) {
-    ++counters_.flights_full;
-    return full(query, out);
+  const auto id = flights_.open(key.view(), zone, query, client, now, config_.stale_after);
+  if (!id) return full(id.error(), query, out);
+  return {.size = 0, .ask = ask(*id, zone, query)};
+}
+
+// A question that nobody waits for, if there is room and anybody who might answer.
+std::optional<Ask> Forwarder::State::ahead(ByteView key, std::uint32_t zone, const Query& query, Instant now) {
+  if (flights_.find(key)) return std::nullopt;
+  if (flights_.size() >= config_.max_flights / kAheadShare) {
+    ++counters_.ahead_full;
+    return std::nullopt;
   }
+  if (!outages_[zone].may_try(now)) return std::nullopt;
+  const auto id = flights_.open_alone(key, zone, now, config_.stale_after_hot);
+  if (!id) return std::nullopt;
+  return ask(*id, zone, query);
+}
+
+Ask Forwarder::State::ask(FlightId id, std::uint32_t zone, const Query& query) {
   ++counters_.asked;
   asking_ = upstream_query(query, config_.udp_payload);
-  return {.size = 0, .ask = Ask{.flight = *id, .zone = zone, .query = asking_}};
+  return {.flight = id, .zone = zone, .query = asking_};
 }
 
 // UPDATE and NOTIFY: the whole message goes as it came, for its signature (RFC 8945) covers it; only one client waits.
-Forwarder::Outcome Forwarder::State::relay(ByteView packet, const Query& query, const Client& client,
+Forwarder::Outcome Forwarder::State::relay(ByteView packet, const Query& query, const Client& client, Instant now,
                                            MutableByteView out) {
   const Key key(query);
   const auto zone = zones_.find(key.question().first(query.name().size()));
   if (!zone || !config_.zones[*zone].relay_updates) {
     return error(query, kRefused, Ede::NotSupported, counters_.refused, out);
   }
-  const auto id = flights_.open({}, *zone, query, client);
-  if (!id) {
-    ++counters_.flights_full;
-    return full(query, out);
-  }
+  const auto id = flights_.open({}, *zone, query, client, now, Duration{0});
+  if (!id) return full(id.error(), query, out);
   ++counters_.relayed;
   asking_.assign(packet.begin(), packet.end());
   store16(asking_, 0, 0);
   return {.size = 0, .ask = Ask{.flight = *id, .zone = *zone, .query = asking_}};
 }
 
-Forwarder::Outcome Forwarder::State::full(const Query& query, MutableByteView out) {
-  const ResponseForm form{.payload = config_.udp_payload, .ede = Ede::Other};
-  return {.size = write_error(query, kServFail, form, out), .ask = std::nullopt};
+std::uint64_t& Forwarder::State::count(Flights::Full bound) {
+  switch (bound) {
+    case Flights::Full::Client:
+      return counters_.client_full;
+    case Flights::Full::Waiters:
+      return counters_.waiters_full;
+    case Flights::Full::Flights:
+      break;
+  }
+  return counters_.flights_full;
+}
+
+// A client over its share is refused; one that came when all the room was taken is told to try again.
+Forwarder::Outcome Forwarder::State::full(Flights::Full bound, const Query& query, MutableByteView out) {
+  const std::uint16_t rcode = bound == Flights::Full::Client ? kRefused : kServFail;
+  return error(query, rcode, Ede::Other, count(bound), out);
 }
 
 Forwarder::Outcome Forwarder::State::error(const Query& query, std::uint16_t rcode, std::optional<Ede> ede,
@@ -209,109 +220,12 @@ Forwarder::Outcome Forwarder::State::send(const Answer& answer, const Query& que
   return {.size = written.size, .ask = std::nullopt};
 }
 
-std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now) {
-  ++counters_.replies;
-  auto flight = flights_.close(id);
-  if (!flight) {
-    ++counters_.late_replies;
-    return {};
-  }
-  if (flight->key.empty()) return relay_back(*flight, reply, now);
-  const ZoneConfig& zone = config_.zones[flight->zone];
-  const ByteView question = ByteView(flight->key).subspan(1);
-  auto prepared = prepare_answer(
-      reply, question, {.min_ttl = zone.min_ttl, .max_ttl = zone.max_ttl, .max_negative_ttl = zone.max_negative_ttl},
-      key_has_dnssec_ok(flight->key));
-  if (!prepared) {
-    const bool truncated = prepared.error() == Defect::Truncated;
-    ++(truncated ? counters_.truncated_replies : counters_.invalid_replies);
-    return fail(*flight, Ede::InvalidData, now);
-  }
-  if (!prepared->failure) {
-    if (zone.cache) cache_.put(flight->key, prepared->answer(), prepared->ttl, now);
-    return fan_out(*flight, prepared->answer());
-  }
-  // The query that went upstream was ours: what is wrong with it is not the client's fault. REFUSED is a statement
-  // about the name, and resolvers go on to their next server for it.
-  ++counters_.failures;
-  const std::uint16_t rcode = prepared->rcode == kRefused ? kRefused : kServFail;
-  keep_failure(*flight, rcode, now);
-  return fan_out(*flight, make_failure(question, rcode).answer());
-}
-
-std::vector<Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {
-  auto flight = flights_.close(id);
-  if (!flight) return {};
-  return fail(*flight, ede_of(why), now);
-}
-
-std::vector<Delivery> Forwarder::State::abandon_all() {
-  std::vector<Delivery> out;
-  for (const Flight& flight : flights_.close_all()) {
-    counters_.abandoned += flight.waiters.size();
-    std::ranges::move(fan_out_error(flight, Ede::NotReady), std::back_inserter(out));
-  }
-  return out;
-}
-
-// RFC 9520 s3.2: a failure is remembered, so that a broken upstream is not asked again for every retry of every client.
-void Forwarder::State::keep_failure(const Flight& flight, std::uint16_t rcode, Instant now) {
-  if (flight.key.empty() || !config_.zones[flight.zone].cache) return;
-  cache_.put(flight.key, make_failure(ByteView(flight.key).subspan(1), rcode).answer(), config_.failure_ttl, now);
-}
-
-std::vector<Delivery> Forwarder::State::fail(const Flight& flight, Ede ede, Instant now) {
-  ++counters_.failures;
-  keep_failure(flight, kServFail, now);
-  return fan_out_error(flight, ede);
-}
-
-// One delivery to each waiter; `write` is given its query and client, writes into scratch_ and returns the size.
-template <typename Write>
-std::vector<Delivery> Forwarder::State::deliver(const Flight& flight, Write&& write) {
-  std::vector<Delivery> out;
-  out.reserve(flight.waiters.size());
-  for (const Waiter& waiter : flight.waiters) {
-    const auto size = static_cast<std::ptrdiff_t>(write(waiter.query(), waiter.to));
-    out.push_back({waiter.to, ByteBuffer(scratch_.begin(), scratch_.begin() + size)});
-  }
-  counters_.deliveries += out.size();
-  return out;
-}
-
-std::vector<Delivery> Forwarder::State::fan_out_error(const Flight& flight, Ede ede) {
-  const ResponseForm how{.payload = config_.udp_payload, .ede = ede};
-  return deliver(flight,
-                 [&](const Query& query, const Client&) { return write_error(query, kServFail, how, scratch_); });
-}
-
-std::vector<Delivery> Forwarder::State::fan_out(const Flight& flight, const Answer& answer) {
-  return deliver(flight, [&](const Query& query, const Client& client) {
-    const Written written = write_answer(answer, query, form(query, client), scratch_);
-    if (written.truncated) ++counters_.truncated;
-    return written.size;
-  });
-}
-
-std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteView reply, Instant now) {
-  const Waiter& waiter = flight.waiters.front();
-  const Query query = waiter.query();
-  const bool valid = reply.size() >= kHeaderSize && reply.size() <= 65535 && (load16(reply, 2) & kQr) != 0 &&
-                     opcode_of(load16(reply, 2)) == query.opcode();
-  if (!valid) {
-    ++counters_.invalid_replies;
-    return fail(flight, Ede::InvalidData, now);
-  }
-  ByteBuffer message(reply.begin(), reply.end());
-  store16(message, 0, query.id);
-  if (message.size() > size_limit(query, is_udp(waiter.to), config_.udp_payload)) {
-    message.resize(kHeaderSize);
-    store16(message, 2, load16(message, 2) | kTc);
-    std::fill(message.begin() + 4, message.end(), std::uint8_t{0});
-    ++counters_.truncated;
-  }
-  ++counters_.deliveries;
-  return {{waiter.to, std::move(message)}};
+Forwarder::Outcome Forwarder::State::send_stale(const Answer& answer, std::uint32_t zone, const Query& query,
+                                                const Client& client, MutableByteView out) {
+  ++counters_.stale;
+  const Written written = write_answer(answer, query, stale_form(answer, zone, query, client), out);
+  if (written.truncated) ++counters_.truncated;
+  return {.size = written.size, .ask = std::nullopt};
 }
 
 Forwarder::Forwarder(const DnsConfig& config, std::uint64_t hash_seed, const CookieSecret& cookie_secret)
@@ -328,6 +242,12 @@ std::vector<Delivery> Forwarder::on_reply(FlightId flight, ByteView reply, Insta
 }
 std::vector<Delivery> Forwarder::on_failure(FlightId flight, Failure why, Instant now) {
   return state_->on_failure(flight, why, now);
+}
+std::vector<Delivery> Forwarder::on_time(Instant now) {
+  return state_->on_time(now);
+}
+Instant Forwarder::next_deadline() const {
+  return state_->next_deadline();
 }
 std::vector<Delivery> Forwarder::abandon_all(Instant) {
   return state_->abandon_all();

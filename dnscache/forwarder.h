@@ -5,8 +5,13 @@
 // s7, 2308, 5452 s6 (one outstanding query per question), 6761 (localhost), 6891, 8482 (ANY), 8906, 8914 (EDE), 9520
 // (failures are cached), 9619 (one question).
 //
-// Bounds: config.max_flights questions in flight (beyond: SERVFAIL, EDE 0 Other, counted), config.max_waiters clients
-// per flight (beyond: the same), config.cache_size bytes of answers (beyond: evicted).
+// An answer that has expired is better than none (RFC 8767): it goes out with a TTL of config.stale_ttl and an extended
+// error when asking again failed, took longer than config.stale_after, or is known to be in vain. The question goes on
+// without the client, and what comes late is kept.
+//
+// Bounds: config.max_flights questions in flight and config.max_waiters clients per flight (beyond: SERVFAIL, EDE 0
+// Other, counted), config.max_per_client questions of one address (beyond: REFUSED, EDE 0 Other, counted), each of them
+// only if nothing expired can be served; config.cache_size bytes of answers (beyond: evicted).
 #pragma once
 
 #include <cstdint>
@@ -60,7 +65,7 @@ class Forwarder {
 
   struct Outcome {
     std::size_t size = 0;    // bytes written to out; 0: nothing now (asked, waiting, or dropped)
-    std::optional<Ask> ask;  // to be sent; its flight is open until it is ended
+    std::optional<Ask> ask;  // to be sent, also beside an answer; its flight is open until it is ended
     bool dropped = false;    // no answer will ever come
   };
   // `out` holds at least 65535 bytes for TCP, 4096 for UDP. A hit allocates nothing.
@@ -69,6 +74,9 @@ class Forwarder {
   // to another question ends the flight as on_failure(Invalid or Truncated) does.
   std::vector<Delivery> on_reply(FlightId flight, ByteView reply, Instant now);
   std::vector<Delivery> on_failure(FlightId flight, Failure why, Instant now);
+  // To be called at next_deadline() or later: whoever has waited long enough.
+  std::vector<Delivery> on_time(Instant now);
+  Instant next_deadline() const;
   // At shutdown: SERVFAIL to every waiter; no flight is left.
   std::vector<Delivery> abandon_all(Instant now);
 

@@ -94,10 +94,10 @@ Written write_answer(const Answer& answer, const Query& query, const ResponseFor
   for (std::size_t i = 0; i < 3; ++i)
     store16(out, 6 + 2 * i, cut.section[i]);
   std::ranges::copy(query.question, out.begin() + kHeaderSize);  // the client's case
-  for (std::size_t i = 0; form.age != 0 && i < cut.records; ++i) {
+  for (std::size_t i = 0; (form.age != 0 || form.ttl) && i < cut.records; ++i) {
     const std::size_t at = answer.ttl_at[i];
     const std::uint32_t ttl = load32(out, at);
-    store32(out, at, ttl > form.age ? ttl - form.age : 0);
+    store32(out, at, form.ttl.value_or(ttl > form.age ? ttl - form.age : 0));
   }
   return {append_opt(ours, out, cut.end), truncated};
 }

@@ -19,8 +19,9 @@ std::size_t size_limit(const Query& query, bool udp, std::uint16_t udp_payload);
 
 struct ResponseForm {
   std::size_t limit = 512;
-  std::uint16_t payload = 1232;  // what our OPT advertises
-  std::uint32_t age = 0;         // seconds to take from every TTL
+  std::uint16_t payload = 1232;                     // what our OPT advertises
+  std::uint32_t age = 0;                            // seconds to take from every TTL
+  std::optional<std::uint32_t> ttl = std::nullopt;  // of every record instead (RFC 8767 s4)
   // Only written if the query had EDNS.
   std::optional<Ede> ede = std::nullopt;
   std::optional<std::uint16_t> keepalive = std::nullopt;  // 100 ms each (RFC 7828 s3.1)

@@ -28,9 +28,14 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_dropped", dropped, number(s.server.udp_oversize), {{"reason", "oversize"}});
   f.counter("dns_dropped", dropped, number(s.server.udp_unsent), {{"reason", "unsent"}});
   f.counter("dns_truncated_answers", "Answers sent with TC=1.", number(s.forwarder.truncated));
-  const char* full = "Queries answered SERVFAIL because a bound was reached.";
+  const char* full = "Times a bound was reached: the query got an expired answer, SERVFAIL, or (client) REFUSED.";
   f.counter("dns_overload", full, number(s.forwarder.flights_full), {{"bound", "flights"}});
   f.counter("dns_overload", full, number(s.forwarder.waiters_full), {{"bound", "waiters"}});
+  f.counter("dns_overload", full, number(s.forwarder.client_full), {{"bound", "client"}});
+  f.counter("dns_stale_answers", "Expired answers sent (RFC 8767).", number(s.forwarder.stale));
+  f.counter("dns_last_known_good", "NXDOMAIN and NODATA that did not replace an answer (last-known-good).",
+            number(s.forwarder.last_known_good));
+  f.counter("dns_prefetched", "Names in use asked again before they expired.", number(s.forwarder.prefetched));
   f.counter("dns_coalesced_queries", "Queries that joined one in flight.", number(s.forwarder.joined));
   f.gauge("dns_receive_buffer_bytes", "Smallest UDP receive buffer the kernel granted.",
           number(s.receive_buffer.count));

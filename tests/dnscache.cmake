@@ -1,1 +1,1 @@
-lastlight_test(test_dnscache FOLDERS unit/dnscache LINK lastlight_dnscache_core)
+lastlight_test(test_dnscache FOLDERS unit/dnscache scenarios/dns LINK lastlight_dnscache_core)

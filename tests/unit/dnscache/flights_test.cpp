@@ -12,6 +12,7 @@ const ByteBuffer kKey{1, 2, 3};
 Client client(std::uint64_t number) {
   Client out;
   out.connection = number;
+  out.peer.address = IpAddress::v4(static_cast<std::uint32_t>(number));
   return out;
 }
 
@@ -19,13 +20,13 @@ Client client(std::uint64_t number) {
 
 TEST_CASE("with the shipped limits every client of a busy node may wait for one cold name") {
   const DnsConfig shipped;
-  Flights flights(shipped.max_flights, shipped.max_waiters, 1);
+  Flights flights({shipped.max_flights, shipped.max_waiters, shipped.max_per_client}, 1);
   REQUIRE(shipped.max_waiters >= 4096);
-  const auto flight = flights.open(kKey, 0, Query{}, client(0));
+  const auto flight = flights.open(kKey, 0, Query{}, client(0), Instant{}, Duration{});
   REQUIRE(flight);
   for (std::uint64_t i = 1; i < shipped.max_waiters; ++i)
-    REQUIRE(flights.join(kKey, Query{}, client(i)) == Flights::Joined::Yes);
-  CHECK(flights.join(kKey, Query{}, client(shipped.max_waiters)) == Flights::Joined::Full);
+    REQUIRE(flights.join(*flight, Query{}, client(i)));
+  CHECK(flights.join(*flight, Query{}, client(shipped.max_waiters)).error() == Flights::Full::Waiters);
   CHECK(flights.close(*flight)->waiters.size() == shipped.max_waiters);
 }
 
@@ -34,4 +35,32 @@ TEST_CASE("a waiter costs what config.h says") {
   CHECK(sizeof(Waiter) + kTypicalQuestion <= 250);
   const DnsConfig shipped;
   CHECK(Flights::kWaitersPerFlight * shipped.max_flights * 250 <= mib(4).count);
+}
+
+TEST_CASE("a client has its bound, and in a crowd what is left; the rest of the node still gets a place") {
+  Flights flights({.flights = 400, .waiters = 10, .per_client = 150}, 1);
+  std::uint8_t n = 0;
+  const auto flood = [&](std::uint64_t who) {
+    std::uint32_t got = 0;
+    for (int i = 0; i < 1000; ++i) {
+      const ByteBuffer key{++n, static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8)};
+      const auto opened = flights.open(key, 0, Query{}, client(who), Instant{}, Duration{});
+      if (opened) {
+        ++got;
+      } else {
+        REQUIRE(opened.error() == Flights::Full::Client);
+      }
+    }
+    return got;
+  };
+  CHECK(flood(1) == 150);
+  CHECK(flood(2) == 150);
+  CHECK(flood(3) == 50);
+  CHECK(flood(4) == 25);
+  for (std::uint64_t who = 100; who < 120; ++who)
+    CHECK(flights.open({}, 0, Query{}, client(who), Instant{}, Duration{}));
+  CHECK(flights.size() < 400);
+  CHECK(flights.close_all().size() == 395);
+  CHECK(flights.waiting() == 0);
+  CHECK(flood(1) == 150);
 }

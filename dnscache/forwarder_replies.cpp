@@ -1,0 +1,173 @@
+#include <algorithm>
+#include <iterator>
+
+#include "dnscache/forwarder_state.h"
+#include "dnscache/wire.h"
+
+namespace lastlight::dns {
+
+namespace {
+
+Ede ede_of(Failure why) {
+  switch (why) {
+    case Failure::NoUpstream:
+    case Failure::Timeout:
+      return Ede::NoReachableAuthority;
+    case Failure::Network:
+      return Ede::NetworkError;
+    case Failure::Truncated:
+    case Failure::Invalid:
+      return Ede::InvalidData;
+  }
+  return Ede::Other;
+}
+
+bool is_positive(const Answer& answer) {
+  return (load16(answer.message, 2) & kRcodeMask) == kNoError && load16(answer.message, 6) != 0;
+}
+
+}  // namespace
+
+TtlLimits Forwarder::State::limits(std::uint32_t zone) const {
+  const ZoneConfig& config = zone == kNoZone ? ZoneConfig{} : config_.zones[zone];
+  return {.min_ttl = config.min_ttl, .max_ttl = config.max_ttl, .max_negative_ttl = config.max_negative_ttl};
+}
+
+std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now) {
+  ++counters_.replies;
+  auto flight = flights_.close(id);
+  if (!flight) {
+    ++counters_.late_replies;
+    return {};
+  }
+  if (flight->zone != kNoZone) outages_[flight->zone].answered(now);
+  if (flight->key.empty()) return relay_back(*flight, reply, now);
+  const auto prepared =
+      prepare_answer(reply, ByteView(flight->key).subspan(1), limits(flight->zone), key_has_dnssec_ok(flight->key));
+  if (prepared) return settle(*flight, *prepared, now);
+  const bool truncated = prepared.error() == Defect::Truncated;
+  ++(truncated ? counters_.truncated_replies : counters_.invalid_replies);
+  return fail(*flight, kServFail, Ede::InvalidData, now);
+}
+
+std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepared& prepared, Instant now) {
+  if (prepared.failure) {
+    // The query that went upstream was ours: what is wrong with it is not the client's fault. REFUSED is a statement
+    // about the name, and resolvers go on to their next server for it.
+    return fail(flight, prepared.rcode == kRefused ? kRefused : kServFail, std::nullopt, now);
+  }
+  if (!is_positive(prepared.answer()) && flight.zone != kNoZone) {
+    const Duration outlives = config_.zones[flight.zone].last_known_good;
+    const auto kept = outlives > Duration{0} ? kept_for(flight, now) : std::nullopt;
+    if (kept && is_positive(kept->answer) && -kept->left < outlives) {
+      ++counters_.last_known_good;
+      cache_.postpone(flight.key, config_.stale_recheck, now);
+      return fan_out_kept(flight.waiters, *kept, flight.zone);
+    }
+  }
+  if (keeps(flight.zone)) cache_.put(flight.key, prepared.answer(), prepared.ttl, now);
+  return fan_out(flight, prepared.answer());
+}
+
+std::vector<Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {
+  auto flight = flights_.close(id);
+  if (!flight) return {};
+  const bool answered = why == Failure::Truncated || why == Failure::Invalid;
+  if (!answered && flight->zone != kNoZone) outages_[flight->zone].unanswered(flight->opened, now);
+  return fail(*flight, kServFail, ede_of(why), now);
+}
+
+std::vector<Delivery> Forwarder::State::abandon_all() {
+  std::vector<Delivery> out;
+  for (const Flight& flight : flights_.close_all()) {
+    counters_.abandoned += flight.waiters.size();
+    std::ranges::move(fan_out_error(flight, Ede::NotReady), std::back_inserter(out));
+  }
+  return out;
+}
+
+// What is still good enough for those who wait, when there is nothing better: fresh, or in the stale window.
+std::optional<Cache::Hit> Forwarder::State::kept_for(const Flight& flight, Instant now) const {
+  if (flight.key.empty() || !keeps(flight.zone)) return std::nullopt;
+  const auto kept = cache_.peek(flight.key, now);
+  return kept && !kept->answer.failure ? kept : std::nullopt;
+}
+
+// A failure never takes the place of an answer: clients get that, and the name is left alone for a while (RFC 8767 s5).
+// In an outage it is not, for the name is not to blame. Without `ede`, the failure is what the upstream itself said.
+std::vector<Delivery> Forwarder::State::fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede,
+                                             Instant now) {
+  ++counters_.failures;
+  if (const auto kept = kept_for(flight, now)) {
+    if (!outages_[flight.zone].excuses(flight.opened)) cache_.postpone(flight.key, config_.stale_recheck, now);
+    return fan_out_kept(flight.waiters, *kept, flight.zone);
+  }
+  keep_failure(flight, rcode, now);
+  if (ede) return fan_out_error(flight, *ede);
+  return fan_out(flight, make_failure(ByteView(flight.key).subspan(1), rcode).answer());
+}
+
+// RFC 9520 s3.2: a failure is remembered, so that a broken upstream is not asked again for every retry of every client.
+void Forwarder::State::keep_failure(const Flight& flight, std::uint16_t rcode, Instant now) {
+  if (flight.key.empty() || !keeps(flight.zone)) return;
+  cache_.put(flight.key, make_failure(ByteView(flight.key).subspan(1), rcode).answer(), config_.failure_ttl, now);
+}
+
+// One delivery to each waiter; `write` is given its query and client, writes into scratch_ and returns the size.
+template <typename Write>
+std::vector<Delivery> Forwarder::State::deliver(const std::vector<Waiter>& waiters, Write&& write) {
+  std::vector<Delivery> out;
+  out.reserve(waiters.size());
+  for (const Waiter& waiter : waiters) {
+    const auto size = static_cast<std::ptrdiff_t>(write(waiter.query(), waiter.to));
+    out.push_back({waiter.to, ByteBuffer(scratch_.begin(), scratch_.begin() + size)});
+  }
+  counters_.deliveries += out.size();
+  return out;
+}
+
+std::vector<Delivery> Forwarder::State::fan_out_error(const Flight& flight, Ede ede) {
+  const ResponseForm how{.payload = config_.udp_payload, .ede = ede};
+  return deliver(flight.waiters,
+                 [&](const Query& query, const Client&) { return write_error(query, kServFail, how, scratch_); });
+}
+
+std::vector<Delivery> Forwarder::State::fan_out(const Flight& flight, const Answer& answer) {
+  return deliver(flight.waiters, [&](const Query& query, const Client& client) {
+    const Written written = write_answer(answer, query, form(query, client), scratch_);
+    if (written.truncated) ++counters_.truncated;
+    return written.size;
+  });
+}
+
+std::vector<Delivery> Forwarder::State::fan_out_kept(const std::vector<Waiter>& waiters, const Cache::Hit& hit,
+                                                     std::uint32_t zone) {
+  return deliver(waiters, [&](const Query& query, const Client& client) {
+    const Outcome outcome = hit.fresh ? send(hit.answer, query, client, hit.age, scratch_)
+                                      : send_stale(hit.answer, zone, query, client, scratch_);
+    return outcome.size;
+  });
+}
+
+std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteView reply, Instant now) {
+  const Waiter& waiter = flight.waiters.front();
+  const Query query = waiter.query();
+  const bool valid = reply.size() >= kHeaderSize && reply.size() <= 65535 && (load16(reply, 2) & kQr) != 0 &&
+                     opcode_of(load16(reply, 2)) == query.opcode();
+  if (!valid) {
+    ++counters_.invalid_replies;
+    return fail(flight, kServFail, Ede::InvalidData, now);
+  }
+  ByteBuffer message(reply.begin(), reply.end());
+  store16(message, 0, query.id);
+  if (message.size() > size_limit(query, is_udp(waiter.to), config_.udp_payload)) {
+    message.resize(kHeaderSize);
+    store16(message, 2, load16(message, 2) | kTc);
+    std::fill(message.begin() + 4, message.end(), std::uint8_t{0});
+    ++counters_.truncated;
+  }
+  ++counters_.deliveries;
+  return {{waiter.to, std::move(message)}};
+}
+
+}  // namespace lastlight::dns

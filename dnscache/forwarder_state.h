@@ -1,0 +1,85 @@
+// What a Forwarder is made of; seen by its own files alone. forwarder.cpp has the way in (a query, what is known of it,
+// a question opened), forwarder_replies.cpp the way out (a reply or a failure, who gets what), forwarder_time.cpp what
+// happens without either: waits that are over, questions asked ahead.
+#pragma once
+
+#include <utility>
+
+#include "dnscache/answer.h"
+#include "dnscache/cache.h"
+#include "dnscache/cookies.h"
+#include "dnscache/flights.h"
+#include "dnscache/forwarder.h"
+#include "dnscache/outage.h"
+#include "dnscache/query.h"
+#include "dnscache/response.h"
+#include "dnscache/zones.h"
+
+namespace lastlight::dns {
+
+inline bool is_udp(const Client& client) {
+  return client.transport == Transport::Udp;
+}
+
+class Forwarder::State {
+ public:
+  State(const DnsConfig& config, std::uint64_t seed, const CookieSecret& cookie_secret);
+
+  Outcome on_query(ByteView packet, const Client& client, Instant now, MutableByteView out);
+  std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now);
+  std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
+  std::vector<Delivery> on_time(Instant now);
+  std::vector<Delivery> abandon_all();
+  Instant next_deadline() const;
+
+  std::size_t flights() const { return flights_.size(); }
+  const ForwarderCounters& counters() const { return counters_; }
+  const CacheCounters& cache_counters() const { return cache_.counters(); }
+
+ private:
+  // In
+  Outcome question(const Query& query, const Client& client, Instant now, MutableByteView out);
+  Outcome relay(ByteView packet, const Query& query, const Client& client, Instant now, MutableByteView out);
+  Outcome expired(const Cache::Hit& hit, const Key& key, std::uint32_t zone, const Query& query, const Client& client,
+                  Instant now, MutableByteView out);
+  Outcome miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client, Instant now,
+               MutableByteView out);
+  std::optional<Ask> ahead(ByteView key, std::uint32_t zone, const Query& query, Instant now);
+  Ask ask(FlightId id, std::uint32_t zone, const Query& query);
+  Outcome full(Flights::Full bound, const Query& query, MutableByteView out);
+  Outcome error(const Query& query, std::uint16_t rcode, std::optional<Ede> ede, std::uint64_t& counter,
+                MutableByteView out);
+  Outcome send(const Answer& answer, const Query& query, const Client& client, std::uint32_t age, MutableByteView out);
+  Outcome send_stale(const Answer& answer, std::uint32_t zone, const Query& query, const Client& client,
+                     MutableByteView out);
+  std::uint64_t& count(Flights::Full bound);
+
+  // Out
+  std::vector<Delivery> fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede, Instant now);
+  void keep_failure(const Flight& flight, std::uint16_t rcode, Instant now);
+  std::optional<Cache::Hit> kept_for(const Flight& flight, Instant now) const;
+  std::vector<Delivery> settle(const Flight& flight, const Prepared& prepared, Instant now);
+  template <typename Write>
+  std::vector<Delivery> deliver(const std::vector<Waiter>& waiters, Write&& write);
+  std::vector<Delivery> fan_out(const Flight& flight, const Answer& answer);
+  std::vector<Delivery> fan_out_kept(const std::vector<Waiter>& waiters, const Cache::Hit& hit, std::uint32_t zone);
+  std::vector<Delivery> fan_out_error(const Flight& flight, Ede ede);
+  std::vector<Delivery> relay_back(const Flight& flight, ByteView reply, Instant now);
+
+  ResponseForm form(const Query& query, const Client& client) const;
+  ResponseForm stale_form(const Answer& answer, std::uint32_t zone, const Query& query, const Client& client) const;
+  TtlLimits limits(std::uint32_t zone) const;
+  bool keeps(std::uint32_t zone) const { return zone != kNoZone && config_.zones[zone].cache; }
+
+  DnsConfig config_;
+  Cookies cookies_;
+  Zones zones_;
+  Cache cache_;
+  Flights flights_;
+  std::vector<Outage> outages_;                                           // of each zone
+  ByteBuffer asking_;                                                     // what Ask::query points to
+  std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(65535);  // one delivery is written here, then copied
+  ForwarderCounters counters_;
+};
+
+}  // namespace lastlight::dns
