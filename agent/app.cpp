@@ -44,6 +44,8 @@ App::App(Config config, io::FileDescriptor supervisor)
                        [this] {
                          forwarder_due_ = kNever;
                          deliver(forwarder_.on_time(loop_.now()));
+                         while (const auto ask = forwarder_.next_ask(loop_.now()))
+                           ask_upstream(*ask);
                          follow_forwarder();
                        }),
       upstream_(
@@ -53,7 +55,7 @@ App::App(Config config, io::FileDescriptor supervisor)
           loop_, config_.dns,
           [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
             auto outcome = forwarder_.on_query(query, client, now, out);
-            if (outcome.ask) follow_forwarder();
+            follow_forwarder();
             return outcome;
           },
           [this](const dns::Ask& ask) { ask_upstream(ask); },
@@ -108,6 +110,7 @@ void App::ask_upstream(const dns::Ask& ask) {
 void App::on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) {
   deliver(reply ? forwarder_.on_reply(flight, *reply, loop_.now())
                 : forwarder_.on_failure(flight, reply.error(), loop_.now()));
+  follow_forwarder();
   if (leaving_.asked()) settle_leaving();
 }
 
@@ -151,6 +154,8 @@ void App::start_interruption() {
                                               {"action", action_name(notice.action)},
                                               {"id", notice.id},
                                               {"seconds_left", seconds(notice.deadline - loop_.now())}});
+            forwarder_.prepare_to_leave(loop_.now());
+            follow_forwarder();
           },
       .withdrawn = [](const interrupt::Withdrawn& gone) { log::warn("interruption.withdrawn", {{"id", gone.id}}); },
       .fact =
@@ -184,6 +189,7 @@ std::string App::render_metrics() const {
                           .now = loop_.now(),
                           .forwarder = forwarder_.counters(),
                           .cache = forwarder_.cache_counters(),
+                          .cut = forwarder_.cut_counters(),
                           .upstream = upstream_.counters(),
                           .upstream_health = upstream_.health(),
                           .upstreams_refused = addresses_.refused_upstreams(),

@@ -33,6 +33,9 @@ struct AddressSpec {
 
 enum class Protocol { Udp, Tcp };  // Udp: retried over TCP when the answer is truncated (RFC 7766 s5)
 
+// Whether a zone's missing names answer for those below them (dnscache/cut.h). Auto: in the cluster domain.
+enum class NxdomainCut { Auto, On, Off };
+
 struct ZoneConfig {
   std::string name = ".";              // matched by longest suffix
   std::vector<AddressSpec> upstreams;  // asked in order of health; empty with from_resolv_conf
@@ -42,7 +45,8 @@ struct ZoneConfig {
   Duration max_ttl = 3600s;
   Duration max_negative_ttl = 30s;  // NXDOMAIN and NODATA (RFC 2308 s5)
   Duration last_known_good = 0s;    // a positive answer outlives NXDOMAIN and NODATA this long; 0: they replace it
-  bool relay_updates = false;       // forward UPDATE (RFC 2136) and NOTIFY (RFC 1996) instead of REFUSED
+  NxdomainCut nxdomain_cut = NxdomainCut::Auto;
+  bool relay_updates = false;  // forward UPDATE (RFC 2136) and NOTIFY (RFC 1996) instead of REFUSED
   bool cache = true;
   bool operator==(const ZoneConfig&) const = default;
 };

@@ -60,6 +60,10 @@ std::vector<Key> keys_of(ZoneConfig& zone) {
           duration("max-negative-ttl", zone.max_negative_ttl, 0s, 3h, "The same for NXDOMAIN and NODATA (RFC 2308)."),
           duration("last-known-good", zone.last_known_good, 0s, 24h,
                    "A positive answer outlives NXDOMAIN and NODATA this long; 0s: they replace it."),
+          choice<NxdomainCut>("nxdomain-cut", zone.nxdomain_cut,
+                              {{"auto", NxdomainCut::Auto}, {"on", NxdomainCut::On}, {"off", NxdomainCut::Off}},
+                              "Search-path names below a missing one are NXDOMAIN unasked (RFC 8020); auto: in the "
+                              "cluster domain."),
           flag("relay-updates", zone.relay_updates, "Forward UPDATE and NOTIFY instead of refusing them."),
           flag("cache", zone.cache, "Keep this zone's answers.")};
 }

@@ -122,6 +122,14 @@ std::vector<ByteBuffer> Cache::hot_keys(std::size_t most, Instant now) const {
   return out;
 }
 
+void Cache::visit(const std::function<void(ByteView key, const Hit& hit)>& each, Instant now) const {
+  for (const Fifo* queue : {&main_, &small_}) {
+    for (Index index = queue->oldest; index != kNone; index = entries_[index].newer) {
+      if (usable(entries_[index], now)) each(entries_[index].key(), entries_[index].hit(now));
+    }
+  }
+}
+
 void Cache::set_budget(Bytes budget, Instant now) {
   budget_ = budget.count;
   while (counters_.bytes > budget_)

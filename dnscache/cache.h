@@ -59,6 +59,9 @@ class Cache {
   // Those asked for in the last kHotSeconds, at most `most`; what was kept longest and used first.
   std::vector<ByteBuffer> hot_keys(std::size_t most, Instant now) const;
 
+  // Every entry that could be served, in no order.
+  void visit(const std::function<void(ByteView key, const Hit& hit)>& each, Instant now) const;
+
   void set_stale_window(Duration window) { stale_window_ = window; }
   void set_budget(Bytes budget, Instant now);  // what is over it is evicted
   Bytes budget() const { return Bytes{budget_}; }

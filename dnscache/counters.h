@@ -18,6 +18,14 @@ struct CacheCounters {
   std::uint64_t bytes = 0;      // gauge; answers, keys and bookkeeping
 };
 
+struct CutCounters {
+  std::uint64_t served = 0;  // NXDOMAIN without asking
+  std::uint64_t asked = 0;   // points' own names
+  std::uint64_t armed = 0;
+  std::uint64_t dropped = 0;    // for a name that exists below
+  std::uint64_t forgotten = 0;  // the table was full
+};
+
 struct ForwarderCounters {
   std::uint64_t queries = 0;  // everything that on_query was given
   std::uint64_t answered_from_cache = 0;

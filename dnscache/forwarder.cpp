@@ -1,6 +1,7 @@
 #include "dnscache/forwarder.h"
 
 #include <algorithm>
+#include <array>
 
 #include "dnscache/forwarder_state.h"
 #include "dnscache/local.h"
@@ -18,6 +19,8 @@ std::uint16_t keepalive_of(Duration idle) {
   return static_cast<std::uint16_t>(std::clamp<std::int64_t>(idle / std::chrono::milliseconds(100), 0, 0xFFFF));
 }
 
+constexpr std::uint8_t kKeyRd = 4;  // a key without DO and CD
+
 bool is_negative(const Answer& answer) {
   return (load16(answer.message, 2) & kRcodeMask) == kNxDomain || load16(answer.message, 6) == 0;
 }
@@ -30,7 +33,11 @@ Forwarder::State::State(const DnsConfig& config, std::uint64_t seed, const Cooki
       zones_(config.zones),
       cache_(config.cache_size, seed, config.max_stale),
       flights_({config.max_flights, config.max_waiters, config.max_per_client}, seed ^ 1),
-      outages_(config.zones.size()) {}
+      seed_(seed),
+      clients_(seed ^ 2),
+      outages_(config.zones.size()) {
+  build_cuts();
+}
 
 ResponseForm Forwarder::State::form(const Query& query, const Client& client) const {
   ResponseForm out{.limit = size_limit(query, is_udp(client), config_.udp_payload), .payload = config_.udp_payload};
@@ -88,6 +95,7 @@ Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& 
     return error(query, kRefused, Ede::NotSupported, counters_.refused, out);
   }
   const Key key(query);
+  clients_.note(client.peer.address);
   const ByteView name = key.question().first(query.name().size());
   if (const auto local = local_answer(query, name)) {
     ++counters_.local;
@@ -97,6 +105,9 @@ Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& 
   if (!zone) return error(query, kRefused, Ede::NotAuthoritative, counters_.refused, out);
   if (config_.zones[*zone].cache) {
     const auto hit = cache_.find(key.view(), now);
+    if (!hit || !hit->fresh) {
+      if (auto outcome = cut_off(key, *zone, query, client, now, out)) return *outcome;
+    }
     if (hit && !hit->fresh) return expired(*hit, key, *zone, query, client, now, out);
     if (hit) {
       ++counters_.answered_from_cache;
@@ -135,6 +146,26 @@ Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& k
   Outcome outcome = send_stale(hit.answer, zone, query, client, out);
   if (silent && hit.due) outcome.ask = ahead(key.view(), zone, query, now);
   return outcome;
+}
+
+// A name below one that is known to be missing (cut.h). For those who check signatures the upstream speaks itself.
+std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Key& key, std::uint32_t zone, const Query& query,
+                                                            const Client& client, Instant now, MutableByteView out) {
+  if (!cuts_[zone] || query.qclass != kClassIn || key.view()[0] != kKeyRd) return std::nullopt;
+  const ByteView question = key.question();
+  const auto denial = cuts_[zone]->denies(question.first(question.size() - 4), query.type, now);
+  if (!denial) return std::nullopt;
+  want_points(*cuts_[zone]);
+  const std::size_t end = kHeaderSize + question.size();
+  std::fill_n(scratch_.begin(), kHeaderSize, std::uint8_t{0});
+  store16(scratch_, 2, kQr | kNxDomain);
+  store16(scratch_, 4, 1);
+  store16(scratch_, 8, 1);
+  std::ranges::copy(question, scratch_.begin() + kHeaderSize);
+  std::ranges::copy(denial->soa, scratch_.begin() + static_cast<std::ptrdiff_t>(end));
+  const std::array<std::uint16_t, 1> ttl_at{static_cast<std::uint16_t>(end + denial->ttl_at)};
+  const Answer answer{ByteView(scratch_).first(end + denial->soa.size()), ttl_at};
+  return send(answer, query, client, denial->age, out);
 }
 
 Forwarder::Outcome Forwarder::State::miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client,
@@ -245,6 +276,30 @@ std::vector<Delivery> Forwarder::on_failure(FlightId flight, Failure why, Instan
 }
 std::vector<Delivery> Forwarder::on_time(Instant now) {
   return state_->on_time(now);
+}
+std::optional<Ask> Forwarder::next_ask(Instant now) {
+  return state_->next_ask(now);
+}
+void Forwarder::prepare_to_leave(Instant now) {
+  state_->prepare_to_leave(now);
+}
+void Forwarder::reconfigure(const DnsConfig& config, Instant now) {
+  state_->reconfigure(config, now);
+}
+std::vector<Forwarder::Kept> Forwarder::look_up(const std::string& name, std::uint16_t type, Instant now) const {
+  return state_->look_up(name, type, now);
+}
+std::vector<Forwarder::Kept> Forwarder::top(Top what, std::size_t most, Instant now) const {
+  return state_->top(what, most, now);
+}
+std::size_t Forwarder::flush(const std::string& name, Flush what) {
+  return state_->flush(name, what);
+}
+std::vector<ClientCount> Forwarder::top_clients(std::size_t most) const {
+  return state_->top_clients(most);
+}
+CutCounters Forwarder::cut_counters() const {
+  return state_->cut_counters();
 }
 Instant Forwarder::next_deadline() const {
   return state_->next_deadline();

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "agent/base/address.h"
@@ -25,6 +26,7 @@
 #include "agent/config.h"
 #include "dnscache/cookies.h"
 #include "dnscache/counters.h"
+#include "dnscache/sketch.h"
 
 namespace lastlight::dns {
 
@@ -77,10 +79,41 @@ class Forwarder {
   // To be called at next_deadline() or later: whoever has waited long enough.
   std::vector<Delivery> on_time(Instant now);
   Instant next_deadline() const;
+  // Questions nobody asked for: to be called until there is none, at next_deadline() and after on_reply.
+  std::optional<Ask> next_ask(Instant now);
+
+  // This node is about to go, and others, CoreDNS's perhaps, with it: what is in use is asked again now, and what
+  // expires stays good until the end.
+  void prepare_to_leave(Instant now);
+  // The configuration changed. What is kept stays, but for names whose zone is asked elsewhere now.
+  void reconfigure(const DnsConfig& config, Instant now);
+
   // At shutdown: SERVFAIL to every waiter; no flight is left.
   std::vector<Delivery> abandon_all(Instant now);
 
+  // For people who ask what is kept, and why: of one question, each way it was asked (DO, CD, RD).
+  struct Kept {
+    std::string zone;
+    std::string name;
+    std::uint16_t type = 0;
+    std::uint16_t rcode = 0;
+    std::uint16_t answers = 0;
+    std::uint32_t age = 0;  // seconds
+    Duration left{};        // of the TTL; negative: stale
+    std::uint32_t hits = 0;
+    bool failure = false, dnssec_ok = false, checking_disabled = false, recursion_desired = false;
+  };
+  std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;
+  // The most often used, of names or of missing names.
+  enum class Top : std::uint8_t { Names, Missing };
+  std::vector<Kept> top(Top what, std::size_t most, Instant now) const;
+  // Forgets a name, or everything below one, too; how many answers.
+  enum class Flush : std::uint8_t { Name, Zone };
+  std::size_t flush(const std::string& name, Flush what);
+  std::vector<ClientCount> top_clients(std::size_t most) const;
+
   std::size_t flights() const;
+  CutCounters cut_counters() const;
   const ForwarderCounters& counters() const;
   const CacheCounters& cache_counters() const;
 

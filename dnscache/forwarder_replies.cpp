@@ -66,7 +66,25 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
     }
   }
   if (keeps(flight.zone)) cache_.put(flight.key, prepared.answer(), prepared.ttl, now);
+  learn(flight, prepared, now);
   return fan_out(flight, prepared.answer());
+}
+
+// What an answer says of the names around it (cut.h).
+void Forwarder::State::learn(const Flight& flight, const Prepared& prepared, Instant now) {
+  if (!keeps(flight.zone)) return;
+  const Query query = query_of(flight.key);
+  const ByteView name = query.name();
+  auto& cut = cuts_[flight.zone];
+  if (cut && prepared.rcode == kNoError) cut->exists(name, now);
+  if (cut && prepared.rcode == kNxDomain && !query.edns && query.qclass == kClassIn) {
+    cut->missing(name, query.type, prepared, now);
+    want_points(*cut);
+  }
+  if (cut || !is_positive(prepared.answer())) return;
+  for (auto& other : cuts_) {
+    if (other) other->exists_elsewhere(name);
+  }
 }
 
 std::vector<Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {

@@ -1,18 +1,25 @@
 // What a Forwarder is made of; seen by its own files alone. forwarder.cpp has the way in (a query, what is known of it,
 // a question opened), forwarder_replies.cpp the way out (a reply or a failure, who gets what), forwarder_time.cpp what
-// happens without either: waits that are over, questions asked ahead.
+// happens without either: waits that are over, questions asked ahead; forwarder_keeping.cpp the end of the node,
+// another configuration, and people's questions.
 #pragma once
 
+#include <deque>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "dnscache/answer.h"
 #include "dnscache/cache.h"
 #include "dnscache/cookies.h"
+#include "dnscache/cut.h"
 #include "dnscache/flights.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/outage.h"
 #include "dnscache/query.h"
 #include "dnscache/response.h"
+#include "dnscache/sketch.h"
 #include "dnscache/zones.h"
 
 namespace lastlight::dns {
@@ -30,6 +37,14 @@ class Forwarder::State {
   std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
   std::vector<Delivery> on_time(Instant now);
   std::vector<Delivery> abandon_all();
+  std::optional<Ask> next_ask(Instant now);
+  void prepare_to_leave(Instant now);
+  void reconfigure(const DnsConfig& config, Instant now);
+  std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;
+  std::vector<Kept> top(Top what, std::size_t most, Instant now) const;
+  std::size_t flush(const std::string& name, Flush what);
+  std::vector<ClientCount> top_clients(std::size_t most) const { return clients_.top(most); }
+  CutCounters cut_counters() const;
   Instant next_deadline() const;
 
   std::size_t flights() const { return flights_.size(); }
@@ -42,6 +57,8 @@ class Forwarder::State {
   Outcome relay(ByteView packet, const Query& query, const Client& client, Instant now, MutableByteView out);
   Outcome expired(const Cache::Hit& hit, const Key& key, std::uint32_t zone, const Query& query, const Client& client,
                   Instant now, MutableByteView out);
+  std::optional<Outcome> cut_off(const Key& key, std::uint32_t zone, const Query& query, const Client& client,
+                                 Instant now, MutableByteView out);
   Outcome miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client, Instant now,
                MutableByteView out);
   std::optional<Ask> ahead(ByteView key, std::uint32_t zone, const Query& query, Instant now);
@@ -59,12 +76,19 @@ class Forwarder::State {
   void keep_failure(const Flight& flight, std::uint16_t rcode, Instant now);
   std::optional<Cache::Hit> kept_for(const Flight& flight, Instant now) const;
   std::vector<Delivery> settle(const Flight& flight, const Prepared& prepared, Instant now);
+  void learn(const Flight& flight, const Prepared& prepared, Instant now);
   template <typename Write>
   std::vector<Delivery> deliver(const std::vector<Waiter>& waiters, Write&& write);
   std::vector<Delivery> fan_out(const Flight& flight, const Answer& answer);
   std::vector<Delivery> fan_out_kept(const std::vector<Waiter>& waiters, const Cache::Hit& hit, std::uint32_t zone);
   std::vector<Delivery> fan_out_error(const Flight& flight, Ede ede);
   std::vector<Delivery> relay_back(const Flight& flight, ByteView reply, Instant now);
+
+  // Time
+  void want(ByteBuffer key);
+  void want_points(Cut& cut);
+  void build_cuts();
+  Kept describe(ByteView key, const Cache::Hit& hit) const;
 
   ResponseForm form(const Query& query, const Client& client) const;
   ResponseForm stale_form(const Answer& answer, std::uint32_t zone, const Query& query, const Client& client) const;
@@ -76,6 +100,12 @@ class Forwarder::State {
   Zones zones_;
   Cache cache_;
   Flights flights_;
+  std::vector<std::optional<Cut>> cuts_;  // of each zone
+  std::uint64_t seed_;
+  std::deque<ByteBuffer> wanted_;  // keys to be asked for, a few at a time
+  Instant wanted_at_{};
+  std::uint32_t wanted_now_ = 0;
+  Sketch clients_;
   std::vector<Outage> outages_;                                           // of each zone
   ByteBuffer asking_;                                                     // what Ask::query points to
   std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(65535);  // one delivery is written here, then copied

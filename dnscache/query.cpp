@@ -62,6 +62,16 @@ Key::Key(const Query& query) {
   size_ += 4;
 }
 
+Query query_of(ByteView key) {
+  Query out;
+  out.question = key.subspan(1);
+  out.flags = static_cast<std::uint16_t>((key[0] & 2 ? kCd : 0) | (key[0] & 4 ? kRd : 0));
+  out.type = load16(key, key.size() - 4);
+  out.qclass = load16(key, key.size() - 2);
+  if (key[0] & 1) out.edns = Edns{.dnssec_ok = true};
+  return out;
+}
+
 ByteBuffer upstream_query(const Query& query, std::uint16_t payload) {
   const std::size_t opt = kHeaderSize + query.question.size();
   ByteBuffer out(opt + kBareOpt);

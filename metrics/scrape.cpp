@@ -70,7 +70,15 @@ void cache_families(Families& f, const Scrape& s) {
   f.counter("cache_misses", "Questions not answered from memory.", number(s.cache.misses), {{"reason", "absent"}});
   f.counter("cache_misses", "", number(s.cache.expired), {{"reason", "expired"}});
   f.counter("cache_evicted", "Answers evicted for want of room.", number(s.cache.evicted));
+  f.counter("cache_cut_upstream_queries_avoided", "NXDOMAINs served from a missing name above (RFC 8020).",
+            number(s.cut.served));
+  f.counter("cache_cut_questions", "Questions asked to know that such a name is missing.", number(s.cut.asked));
+  f.counter("cache_cut_dropped", "Times a name turned up below one taken for missing.", number(s.cut.dropped));
   f.gauge("cache_entries", "Answers held.", number(s.cache.entries));
+  if (s.cache.entries > 0) {
+    f.gauge("cache_entry_bytes", "What an answer takes on average: its octets, its key, bookkeeping, the allocator's.",
+            number(s.cache.bytes) / number(s.cache.entries));
+  }
   f.gauge("cache_used_bytes", "Memory charged to the answers held.", number(s.cache.bytes));
 }
 

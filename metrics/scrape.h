@@ -26,6 +26,7 @@ struct Scrape {
   Instant now{};
   const dns::ForwarderCounters& forwarder;
   const dns::CacheCounters& cache;
+  dns::CutCounters cut;
   dns::UpstreamCounters upstream;
   std::map<Endpoint, bool> upstream_health;
   std::size_t upstreams_refused = 0;

@@ -88,6 +88,8 @@ struct World {
       if (next > end) break;
       now = std::max(now, next);
       if (forwarder.next_deadline() <= now) deliver(forwarder.on_time(now));
+      while (const auto more = forwarder.next_ask(now))
+        send(*more);
       while (!events_.empty() && events_.begin()->first <= now) {
         auto node = events_.extract(events_.begin());
         node.mapped()();

@@ -1,0 +1,241 @@
+#include "dnscache/cut.h"
+
+#include <algorithm>
+#include <span>
+#include <string_view>
+
+#include "dnscache/hash.h"
+
+namespace lastlight::dns {
+
+namespace {
+
+constexpr std::size_t kBars = 8192;
+constexpr std::size_t kMostLabels = 128;
+constexpr Duration kAskEvery = std::chrono::seconds(1);
+
+std::string_view as_text(ByteView octets) {
+  return {reinterpret_cast<const char*>(octets.data()), octets.size()};
+}
+
+// Where the labels begin, the root's not.
+struct Labels {
+  std::array<std::size_t, kMostLabels> at{};
+  std::size_t count = 0;
+
+  explicit Labels(ByteView name) {
+    for (std::size_t i = 0; i < name.size() && name[i] != 0 && count < kMostLabels; i += std::size_t{name[i]} + 1)
+      at[count++] = i;
+  }
+};
+
+std::string_view label_at(ByteView name, std::size_t at) {
+  return as_text(name.subspan(at + 1, name[at]));
+}
+
+bool ends_with(ByteView name, ByteView suffix) {
+  return name.size() >= suffix.size() && std::ranges::equal(name.last(suffix.size()), suffix);
+}
+
+// Names that are missing above others that exist, whatever the cluster holds.
+bool is_special(std::string_view label) {
+  return label == "dns" || label == "dns-version" || label == "pod" || label == "svc" || label.starts_with('_');
+}
+
+bool is_address_type(std::uint16_t type) {
+  constexpr std::uint16_t kSvcb = 64, kHttps = 65;
+  return type == kTypeA || type == kTypeAaaa || type == kSvcb || type == kHttps;
+}
+
+void append(ByteBuffer& out, ByteView octets) {
+  out.insert(out.end(), octets.begin(), octets.end());
+}
+
+struct Soa {
+  ByteBuffer record;
+  std::size_t ttl_at = 0;
+};
+
+// The SOA of an authority section without compression, so that it can stand in another message.
+std::optional<Soa> soa_of(const Prepared& answer, ByteView below) {
+  Reader reader(answer.message);
+  reader.name();
+  reader.skip(4);
+  const int records = load16(answer.message, 6) + load16(answer.message, 8);
+  for (int i = 0; i < records; ++i) {
+    Record record;
+    if (!reader.record(record)) return std::nullopt;
+    if (record.type != kTypeSoa) continue;
+    Name owner, primary, mailbox;
+    Reader names(answer.message, record.begin);
+    Reader rdata(answer.message, record.rdata_at);
+    if (!names.name(&owner) || !rdata.name(&primary) || !rdata.name(&mailbox)) return std::nullopt;
+    std::ranges::transform(owner.view(), owner.octets.begin(), lower);
+    if (!ends_with(below, owner.view())) return std::nullopt;
+    Soa out;
+    append(out.record, owner.view());
+    append(out.record, ByteView(answer.message).subspan(record.begin + record.owner_size, 10));
+    out.ttl_at = owner.size + 4;
+    append(out.record, primary.view());
+    append(out.record, mailbox.view());
+    append(out.record, ByteView(answer.message).subspan(rdata.at(), record.end() - rdata.at()));
+    store16(out.record, owner.size + 8, static_cast<std::uint16_t>(out.record.size() - owner.size - 10));
+    return out;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Cut::Cut(const Name& zone, const std::vector<Name>& zones, std::uint64_t hash_seed)
+    : zone_(zone), seed_(hash_seed), points_(16, Hash{hash_seed}), tops_(16, Hash{hash_seed}), bars_(kBars) {
+  for (const Name& other : zones) {
+    if (other.size > zone.size && ends_with(other.view(), zone.view())) stubs_.push_back(other);
+  }
+}
+
+std::size_t Cut::Hash::operator()(std::string_view text) const {
+  return hash_octets({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, seed);
+}
+
+std::uint64_t Cut::hash(ByteView octets) const {
+  return hash_octets(octets, seed_);
+}
+
+// com.ZONE for a name below it; com.svc.ZONE, and, one label further down, com.NS.svc.ZONE.
+Cut::Places Cut::places(ByteView name) const {
+  Places out;
+  if (zone_.size <= 1 || name.size() <= zone_.size || !ends_with(name, zone_.view())) return out;
+  const Labels labels(name);
+  const std::size_t above = Labels(zone_.view()).count;
+  if (labels.count == kMostLabels || labels.count <= above) return out;
+  const std::size_t own = labels.count - above;  // labels of the name in the zone
+  const auto label = [&](std::size_t from_zone) { return labels.at[own - from_zone]; };
+  // ends_with compares octets; the zone must begin at a label, too.
+  if (labels.at[own - 1] + name[labels.at[own - 1]] + 1 + zone_.size != name.size()) return out;
+  const auto add = [&](std::size_t from_zone) {
+    if (own >= from_zone && !is_special(label_at(name, label(from_zone)))) out.at[out.count++] = label(from_zone);
+  };
+  if (label_at(name, label(1)) != "svc") {
+    add(1);
+  } else {
+    add(2);
+    add(3);
+  }
+  return out;
+}
+
+// Strictly below the point, and nothing like _tcp on the way.
+bool Cut::servable(ByteView name, std::size_t at) const {
+  if (at == 0) return false;
+  for (std::size_t i = 0; i < at; i += std::size_t{name[i]} + 1) {
+    if (name[i] > 0 && name[i + 1] == '_') return false;
+  }
+  return true;
+}
+
+bool Cut::barred(ByteView point, Instant now) const {
+  return now < bars_[hash(point) % kBars];
+}
+
+Cut::Point* Cut::find(ByteView point) {
+  const auto found = points_.find(as_text(point));
+  return found == points_.end() ? nullptr : &found->second;
+}
+
+Cut::Point* Cut::make(ByteView point, Instant now) {
+  if (Point* there = find(point)) return there;
+  if (points_.size() >= kPoints) {
+    ++counters_.forgotten;
+    std::erase_if(points_, [&](const auto& entry) { return entry.second.armed_to <= now; });
+    if (points_.size() >= kPoints) return nullptr;
+  }
+  return &points_[std::string(as_text(point))];
+}
+
+std::optional<Cut::Denial> Cut::denies(ByteView name, std::uint16_t type, Instant now) {
+  if (!is_address_type(type)) return std::nullopt;
+  const Places all = places(name);
+  for (const std::size_t at : std::span(all.at).first(all.count)) {
+    if (!servable(name, at)) continue;
+    const ByteView point = name.subspan(at);
+    Point* state = find(point);
+    if (!state || now >= state->armed_to || barred(point, now)) continue;
+    ++counters_.served;
+    // In use: asked for again before it ends.
+    if (state->armed_to - now < (state->armed_to - state->armed_from) / 3) consider(point, *state, now);
+    const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - state->armed_from).count();
+    return Denial{.soa = state->soa, .ttl_at = state->ttl_at, .age = static_cast<std::uint32_t>(age)};
+  }
+  return std::nullopt;
+}
+
+void Cut::missing(ByteView name, std::uint16_t type, const Prepared& nxdomain, Instant now) {
+  if (!is_address_type(type)) return;
+  const Places all = places(name);
+  for (const std::size_t at : std::span(all.at).first(all.count)) {
+    const ByteView point = name.subspan(at);
+    if (barred(point, now)) continue;
+    if (at == 0) {
+      if (Point* state = find(point)) arm(*state, point, nxdomain, now);
+      continue;
+    }
+    if (!servable(name, at)) continue;
+    Point* state = make(point, now);
+    if (!state) continue;
+    const std::uint64_t below = hash(name) | 1;
+    if (state->below[0] == 0) state->below[0] = below;
+    if (state->below[0] != below) state->below[1] = below;
+    if (now >= state->armed_to) consider(point, *state, now);
+  }
+}
+
+// Asks for the point's own name, if it may be armed.
+void Cut::consider(ByteView point, Point& state, Instant now) {
+  if (state.below[1] == 0 || (state.asked != Instant{} && now - state.asked < kAskEvery)) return;
+  if (!tops_.contains(label_at(point, 0))) return;
+  const bool stub = std::ranges::any_of(stubs_, [&](const Name& zone) { return ends_with(zone.view(), point); });
+  if (stub || barred(point, now)) return;
+  state.asked = now;
+  ++counters_.asked;
+  wanted_.emplace_back(point.begin(), point.end());
+}
+
+void Cut::arm(Point& state, ByteView point, const Prepared& nxdomain, Instant now) {
+  // Evidence, not just an NXDOMAIN that somebody happened to ask for.
+  if (state.below[1] == 0 || state.asked == Instant{} || nxdomain.ttl <= Duration{0}) return;
+  auto soa = soa_of(nxdomain, point);
+  if (!soa) return;
+  ++counters_.armed;
+  state.armed_from = now;
+  state.armed_to = now + nxdomain.ttl;
+  state.soa = std::move(soa->record);
+  state.ttl_at = soa->ttl_at;
+}
+
+void Cut::exists(ByteView name, Instant now) {
+  const Places all = places(name);
+  for (const std::size_t at : std::span(all.at).first(all.count)) {
+    const ByteView point = name.subspan(at);
+    bars_[hash(point) % kBars] = now + kBar;
+    if (const auto found = points_.find(as_text(point)); found != points_.end()) {
+      ++counters_.dropped;
+      points_.erase(found);
+    }
+  }
+}
+
+void Cut::exists_elsewhere(ByteView name) {
+  const Labels labels(name);
+  if (labels.count < 2 || labels.count == kMostLabels || tops_.size() >= kTops) return;
+  tops_.emplace(label_at(name, labels.at[labels.count - 1]));
+}
+
+std::optional<ByteBuffer> Cut::next_ask() {
+  if (wanted_.empty()) return std::nullopt;
+  ByteBuffer out = std::move(wanted_.back());
+  wanted_.pop_back();
+  return out;
+}
+
+}  // namespace lastlight::dns
