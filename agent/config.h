@@ -120,7 +120,16 @@ struct InterruptionConfig {
 };
 
 struct DrainConfig {
-  Duration margin = 3s;        // every grace ends this long before the node's end
+  enum class Order {
+    AtOnce,  // every pod's eviction at the first instant
+    Staged,  // behind load balancers, stateful, the rest, critical: interrupt/plan.h
+  };
+  Order order = Order::AtOnce;
+  // On the node during a drain, effect NoSchedule; a prefix that the cluster autoscaler takes for a node's status, so
+  // that it does not scale up for pods that would land here. Empty: no taint.
+  std::string taint = "status-taint.cluster-autoscaler.kubernetes.io/lastlight-interruption";
+  std::string state_file = "/run/lastlight/drain.json";  // what a restarted agent goes on from; empty: none
+  Duration margin = 3s;                                  // every grace ends this long before the node's end
   double patience = 1.0 / 6;   // of the window: how long a refused pod keeps its budget at least
   Duration retry_min = 250ms;  // back-off of a refused or failed eviction
   Duration retry_max = 5s;

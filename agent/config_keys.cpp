@@ -1,6 +1,7 @@
 #include "agent/config_keys.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cstdint>
 #include <utility>
 
@@ -28,6 +29,16 @@ bool is_origin_or_empty(std::string_view given) {
 }
 bool is_object_name_or_empty(std::string_view given) {
   return given.empty() || is_object_name(given);
+}
+// [DNS-NAME/]NAME, as keys of taints, labels and annotations are written.
+bool is_qualified_name_or_empty(std::string_view given) {
+  if (given.empty()) return true;
+  const std::size_t slash = given.find('/');
+  if (slash != std::string_view::npos && !is_object_name(given.substr(0, slash))) return false;
+  const std::string_view name = slash == std::string_view::npos ? given : given.substr(slash + 1);
+  const auto plain = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  return !name.empty() && name.size() <= 63 && plain(name.front()) && plain(name.back()) &&
+         std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
 }
 bool is_endpoint_or_empty(std::string_view given) {
   return given.empty() || Endpoint::parse(given, 9253).has_value();
@@ -149,12 +160,20 @@ std::vector<Key> keys_of(TakeoverConfig& takeover) {
 }
 
 std::vector<Key> keys_of(DrainConfig& drain) {
-  return {duration("margin", drain.margin, 0s, 1min, "Every grace ends this long before the node does."),
-          fraction("patience", drain.patience,
-                   "Of the window: how long a refused pod keeps its disruption budget at least."),
-          duration("retry-min", drain.retry_min, 10ms, 1min, "Before a refused or failed eviction is tried again."),
-          duration("retry-max", drain.retry_max, 10ms, 1min, "The longest such wait."),
-          number<std::uint32_t>("max-in-flight", drain.max_in_flight, 1, 256, "API requests at once.")};
+  using Order = DrainConfig::Order;
+  return {
+      choice<Order>("order", drain.order, {{"at-once", Order::AtOnce}, {"staged", Order::Staged}},
+                    "staged: pods behind load balancers first, then stateful ones, then the rest, critical ones last."),
+      text("taint", drain.taint, "a taint's key, or empty", is_qualified_name_or_empty,
+           "Put on the node for the time of a drain, effect NoSchedule; empty: none."),
+      text("state-file", drain.state_file, "an absolute path, or empty", is_path_or_empty,
+           "What a restarted agent goes on from while the API server is away; empty: none."),
+      duration("margin", drain.margin, 0s, 1min, "Every grace ends this long before the node does."),
+      fraction("patience", drain.patience,
+               "Of the window: how long a refused pod keeps its disruption budget at least."),
+      duration("retry-min", drain.retry_min, 10ms, 1min, "Before a refused or failed eviction is tried again."),
+      duration("retry-max", drain.retry_max, 10ms, 1min, "The longest such wait."),
+      number<std::uint32_t>("max-in-flight", drain.max_in_flight, 1, 256, "API requests at once.")};
 }
 
 std::vector<Key> keys_of(KubernetesConfig& kubernetes) {

@@ -11,6 +11,16 @@ std::string_view event_name(interrupt::Fact::Kind kind) {
       return "drain.cordoned";
     case Kind::CordonFailed:
       return "drain.cordon_failed";
+    case Kind::Tainted:
+      return "drain.tainted";
+    case Kind::TaintFailed:
+      return "drain.taint_failed";
+    case Kind::UncordonedByOther:
+      return "drain.uncordoned_by_other";
+    case Kind::NodeDeleted:
+      return "drain.node_deleted";
+    case Kind::KubeletStops:
+      return "drain.kubelet_stops_pods";
     case Kind::Listed:
       return "drain.pods_listed";
     case Kind::Evicted:
@@ -21,6 +31,10 @@ std::string_view event_name(interrupt::Fact::Kind kind) {
       return "drain.pod_deleted";
     case Kind::Gone:
       return "drain.pod_gone";
+    case Kind::Outlives:
+      return "drain.pod_outlives_node";
+    case Kind::Returned:
+      return "drain.pod_returned";
     case Kind::Forbidden:
       return "drain.forbidden";
     case Kind::WatchFailed:
@@ -29,8 +43,16 @@ std::string_view event_name(interrupt::Fact::Kind kind) {
       return "drain.all_told";
     case Kind::Drained:
       return "drain.drained";
+    case Kind::Ended:
+      return "drain.ended";
+    case Kind::NeverTold:
+      return "drain.pod_never_told";
     case Kind::Withdrawn:
       return "drain.withdrawn";
+    case Kind::Unmarked:
+      return "drain.unmarked";
+    case Kind::UnmarkFailed:
+      return "drain.unmark_failed";
   }
   return "drain.unknown";
 }

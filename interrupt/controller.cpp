@@ -55,7 +55,8 @@ void Controller::on_notice(const Notice& notice) {
   notice_ = notice;
   if (!drain_) drain_ = std::make_unique<Drain>(config_.node_name, config_.drain, server_, io::jitter());
   read_token();
-  carry_out(drain_->start(notice, loop_.now()));  // the cordon leaves before anything is told
+  carry_out(drain_->start({.notice = notice, .noticed = loop_.now(), .node = config_.node_name},
+                          loop_.now()));  // the cordon leaves before anything is told
   listener_.noticed(notice);
 }
 
@@ -66,8 +67,8 @@ void Controller::on_withdrawn(const Withdrawn& withdrawn) {
 }
 
 void Controller::carry_out(DrainStep step) {
-  if (step.cancel) {
-    if (const auto found = in_flight_.find(*step.cancel); found != in_flight_.end()) {
+  for (const std::uint64_t cancelled : step.cancel) {
+    if (const auto found = in_flight_.find(cancelled); found != in_flight_.end()) {
       api_.cancel(found->second);
       in_flight_.erase(found);
     }
@@ -87,7 +88,7 @@ void Controller::send(Order order) {
     read_token();
     carry_out(drain_->on_reply(id, reply, loop_.now()));
   };
-  if (order.call != Call::Watch) {
+  if (!streams(order.call)) {
     in_flight_[id] = api_.send(std::move(order.request), std::move(done));
     return;
   }

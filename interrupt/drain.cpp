@@ -1,57 +1,70 @@
-// The calls: what is due, in which order, until when. The answers are in drain_replies.cpp.
+// The calls: what is due, in which order, until when.
 #include "interrupt/drain.h"
 
 #include <algorithm>
-#include <array>
-#include <cctype>
-#include <cstdio>
 #include <utility>
-
-#include "interrupt/timestamp.h"
 
 namespace lastlight::interrupt {
 namespace {
 
-constexpr std::string_view kAnnotation = "lastlight.io/interruption";
-constexpr unsigned kPageSize = 20;
-constexpr std::size_t kMaxEvents = 16;
-constexpr auto kListSilence = std::chrono::seconds(2);
+using std::chrono::seconds;
 
-// FNV-1a: names the Event of one notice the same at every try.
-std::string short_hash(std::string_view text) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const char c : text)
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  std::array<char, 17> hex{};
-  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(hash));
-  return hex.data();
+constexpr unsigned kPageSize = 20;
+constexpr auto kListSilence = seconds(2);
+constexpr auto kSettle = std::chrono::milliseconds(500);  // of a resumed watch: it tells at once what it missed
+constexpr auto kEachSecond = seconds(1);                  // the plan is looked at again, whatever happened
+
+// Pods of these controllers have random names: one that is gone leaves its name to nobody.
+bool name_recurs(const kube::Pod& pod) {
+  return pod.controller_kind != "ReplicaSet" && pod.controller_kind != "ReplicationController" &&
+         pod.controller_kind != "Job";
 }
 
-std::string event_name(std::string_view node, std::string_view reason, std::string_view id) {
-  std::string name(node.substr(0, 200));  // an object's name has 253 characters at most
-  while (!name.empty() && !std::isalnum(static_cast<unsigned char>(name.back())))
-    name.pop_back();
-  name += '.';
-  for (const char c : reason)
-    name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return name + '.' + short_hash(id);
+Call call_of(NodeMarks::Call call) {
+  switch (call) {
+    case NodeMarks::Call::Cordon:
+      return Call::Cordon;
+    case NodeMarks::Call::Taint:
+      return Call::Taint;
+    case NodeMarks::Call::Read:
+      return Call::ReadNode;
+    case NodeMarks::Call::Unmark:
+      return Call::Unmark;
+  }
+  return Call::Cordon;
 }
 
 }  // namespace
 
 Drain::Drain(std::string node, const DrainConfig& policy, const kube::Server& server, Uniform uniform)
-    : node_(std::move(node)), policy_(policy), server_(server), uniform_(std::move(uniform)) {}
+    : node_(std::move(node)),
+      policy_(policy),
+      server_(server),
+      uniform_(std::move(uniform)),
+      marks_(node_, policy_.taint, server_) {}
 
-DrainStep Drain::start(const Notice& notice, Instant now) {
+DrainStep Drain::start(const SavedDrain& saved, Instant now, bool announced) {
   const bool going_on = active(now);
-  if (!going_on) window_.noticed = now;
-  window_.deadline = notice.deadline;
-  notice_ = notice;
+  const bool moved = !going_on || saved.notice.id != saved_.notice.id ||
+                     std::chrono::abs(saved.notice.deadline - window_.deadline) >= kEachSecond;
+  if (!going_on) window_.noticed = std::min(saved.noticed, now);
+  window_.deadline = saved.notice.deadline;
   started_ = true;
+  announced_ = announced;
   withdrawn_ = false;
+  ended_ = false;
+  if (moved) {
+    saved_ = saved;
+    saved_.noticed = window_.noticed;
+  }
+  if (!active(now)) {  // saved before T, found after it: the marks alone are left to do
+    ended_ = true;
+    return advance(now);
+  }
+  if (moved) marks_.set(to_text(saved_), now);
   if (!going_on) {
-    const auto left = std::chrono::round<std::chrono::seconds>(notice.deadline - now).count();
-    fact(Fact::Kind::Started, now, node_, notice.id);
+    const auto left = std::chrono::round<seconds>(window_.deadline - now).count();
+    fact(Fact::Kind::Started, now, node_, saved_.notice.id);
     tell_node(now, "Normal", "SpotInterruption",
               "Spot interruption notice received: this instance ends in " + std::to_string(left) + " s");
   }
@@ -59,8 +72,16 @@ DrainStep Drain::start(const Notice& notice, Instant now) {
 }
 
 DrainStep Drain::withdraw(Instant now) {
-  if (active(now)) fact(Fact::Kind::Withdrawn, now, node_, notice_.id);
-  withdrawn_ = true;
+  announced_ = false;
+  if (active(now)) {
+    fact(Fact::Kind::Withdrawn, now, node_, saved_.notice.id);
+    withdrawn_ = true;
+  }
+  return advance(now);
+}
+
+DrainStep Drain::unmark(Instant now) {
+  if (!active(now)) marks_.clear(now);
   return advance(now);
 }
 
@@ -70,41 +91,65 @@ DrainStep Drain::tick(Instant now) {
 
 DrainStep Drain::advance(Instant now) {
   DrainStep step;
-  if (!active(now)) {
+  if (active(now)) {
+    announce(now);
+    step.wake = std::min(window_.deadline, now + kEachSecond);
+    order_marks(step, now);
+    order_source(step, now);
+    order_node_watch(step, now);
+    order_pods(step, now);
+    order_marking(step, now);
+    order_events(step, now);
+  } else {
     stop_watch();
-    step.cancel = std::exchange(cancel_, std::nullopt);
-    return step;
+    stop_node_watch();
+    if (started_ && !withdrawn_ && !std::exchange(ended_, true)) end(now);
+    if (started_ && !announced_) {
+      const Instant over = withdrawn_ ? now : window_.deadline + kMarksOutlast;
+      if (now >= over) {
+        marks_.clear(now);
+      } else {
+        step.wake = over;
+      }
+    }
+    if (marks_.clearing()) order_marks(step, now);
   }
-  announce(now);
-  step.wake = window_.deadline;
-  order_cordon(step, now);
-  order_source(step, now);
-  order_pods(step, now);
-  order_events(step, now);
-  step.cancel = std::exchange(cancel_, std::nullopt);
+  step.cancel = std::exchange(cancel_, {});
   return step;
 }
 
-void Drain::order(DrainStep& step, Call call, int priority, HttpRequest request, Flight flight, Instant now) {
-  // A reply after the end is of no use to anybody.
-  request.timeout = std::min(request.timeout, Duration(window_.deadline - now));
-  request.connect_timeout = std::min(request.connect_timeout, request.timeout);
+std::uint64_t Drain::order(DrainStep& step, Call call, int priority, HttpRequest request, Flight flight, Instant now) {
+  if (active(now)) {  // a reply after the end is of no use to anybody
+    request.timeout = std::min(request.timeout, Duration(window_.deadline - now));
+    request.connect_timeout = std::min(request.connect_timeout, request.timeout);
+  }
   const std::uint64_t id = ++last_id_;
-  if (call == Call::Watch || call == Call::List) watch_id_ = id;
-  if (call == Call::Evict || call == Call::Delete || call == Call::Event) ++in_flight_;
+  if (call == Call::Evict || call == Call::Delete || call == Call::Mark || call == Call::Event) ++in_flight_;
   ++counters_.requests;
   flights_.emplace(id, std::move(flight));
   step.orders.push_back({.id = id, .call = call, .priority = priority, .request = std::move(request)});
+  return id;
 }
 
-void Drain::order_cordon(DrainStep& step, Instant now) {
-  if (cordon_.done || cordon_.hopeless || cordon_.in_flight) return;
-  if (now < cordon_.next_try) {
-    step.wake = std::min(step.wake, cordon_.next_try);
+void Drain::order_marks(DrainStep& step, Instant now) {
+  if (auto next = marks_.next(now)) {
+    const Call call = call_of(next->call);
+    order(step, call, 0, std::move(next->request), {.call = call}, now);
+  }
+  step.wake = std::min(step.wake, marks_.wake());
+}
+
+// After the cordon, so that it is the first call; it tells of people who uncordon, of a Node object that is deleted,
+// and of a kubelet that shuts down by itself.
+void Drain::order_node_watch(DrainStep& step, Instant now) {
+  if (node_watch_.in_flight || node_watch_.hopeless || !(marks_.cordoned() || marks_.hopeless())) return;
+  if (now < node_watch_.next_try) {
+    step.wake = std::min(step.wake, node_watch_.next_try);
     return;
   }
-  cordon_.in_flight = true;
-  order(step, Call::Cordon, 0, kube::cordon_node(server_, node_, kAnnotation, notice_.id), {.call = Call::Cordon}, now);
+  node_watch_.in_flight = true;
+  node_cutter_.reset();
+  node_watch_id_ = order(step, Call::WatchNode, 3, kube::watch_node(server_, node_), {.call = Call::WatchNode}, now);
 }
 
 void Drain::order_source(DrainStep& step, Instant now) {
@@ -132,23 +177,52 @@ void Drain::order_source(DrainStep& step, Instant now) {
     for (auto& [uid, record] : pods_)
       record.seen = false;
   }
+  if (!need_list_) settled_ = now == listed_at_ ? now : now + kSettle;
   HttpRequest request = page         ? kube::list_pods(server_, node_, kPageSize, continue_)
                         : need_list_ ? kube::stream_pods(server_, node_)
                                      : kube::watch_pods(server_, node_, resource_version_);
   const Call call = page ? Call::List : Call::Watch;
-  order(step, call, 1, std::move(request), {.call = call}, now);
+  watch_id_ = order(step, call, 1, std::move(request), {.call = call}, now);
+}
+
+// An eviction of a UID that is gone is refused, yet spends the budget of the pod that has its name now: so where names
+// recur, only what the list or the watch shows at present.
+bool Drain::shown_live(const PodRecord& record, Instant now) const {
+  if (!name_recurs(record.pod)) return true;
+  if (!record.seen || !watch_.in_flight) return false;
+  return need_list_ || now >= settled_;
+}
+
+bool Drain::may_evict(const PodRecord& record, Instant now) const {
+  return !record.doubtful && !record.eviction_forbidden && shown_live(record, now);
+}
+
+// The earliest tier of which a pod is still here: later ones wait for it. Before the list is whole it may be any.
+Tier Drain::front_tier() const {
+  if (policy_.order == DrainConfig::Order::AtOnce) return Tier::Critical;
+  Tier front = listed_ ? Tier::Critical : Tier::Balanced;
+  for (const auto& [uid, record] : pods_) {
+    const bool aside = record.fate == Fate::Gone || record.fate == Fate::Stays || record.fate == Fate::Returned ||
+                       record.fate == Fate::Forbidden;
+    if (!aside) front = std::min(front, tier_of(record.pod));
+  }
+  return front;
 }
 
 // The instant of the pod's next request, kNever when there is none to send.
-Instant Drain::due(const PodRecord& record) const {
+Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
   if (record.in_flight || (record.fate != Fate::Waiting && record.fate != Fate::Refused)) return kNever;
-  if (record.deletes > 0 || record.evictions == 0 || record.delete_forbidden) return record.next_try;
+  if (shutting_down_ && record.evictions > 0) return kNever;  // the kubelet ends it, with the grace it has for it
   const Instant last = delete_at(record.pod, window_, policy_);
-  return record.eviction_forbidden ? last : std::min(record.next_try, last);
+  if (record.deletes > 0 || record.delete_forbidden) return record.next_try;
+  if (!may_evict(record, now)) return last;
+  if (record.evictions == 0) return evict_at(record.pod, window_, policy_, tier_of(record.pod) <= front);
+  return std::min(record.next_try, last);
 }
 
 bool Drain::wants_delete(const PodRecord& record, Instant now) const {
-  return record.evictions > 0 && !record.delete_forbidden && now >= delete_at(record.pod, window_, policy_);
+  if (record.delete_forbidden || shutting_down_) return false;
+  return (record.evictions > 0 || !may_evict(record, now)) && now >= delete_at(record.pod, window_, policy_);
 }
 
 void Drain::order_pods(DrainStep& step, Instant now) {
@@ -158,12 +232,15 @@ void Drain::order_pods(DrainStep& step, Instant now) {
     PodRecord* record;
   };
   std::vector<Due> ready;
+  const Tier front = front_tier();
   for (auto& [uid, record] : pods_) {
-    const Instant at = due(record);
+    const Instant at = due(record, front, now);
     if (at > now) {
       step.wake = std::min(step.wake, at);
-    } else {
-      ready.push_back({record.evictions == 0 ? 0 : wants_delete(record, now) ? 1 : 2, at, &record});
+    } else if (wants_delete(record, now)) {
+      ready.push_back({1, at, &record});
+    } else if (may_evict(record, now)) {
+      ready.push_back({record.evictions == 0 ? 0 : 2, at, &record});
     }
   }
   std::ranges::sort(ready, {}, [](const Due& due) { return std::pair(due.urgency, due.at); });
@@ -174,95 +251,40 @@ void Drain::order_pods(DrainStep& step, Instant now) {
 }
 
 void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
-  const std::chrono::seconds grace = grace_at(record.pod, window_, policy_, now);
+  const seconds grace = grace_at(record.pod, window_, policy_, now);
   const kube::PodRef pod{record.pod.namespace_name, record.pod.name, record.pod.uid};
   record.in_flight = true;
   if (wants_delete(record, now)) {
     ++record.deletes;
+    record.asked = Fate::Deleted;
     HttpRequest request = kube::delete_pod(server_, pod, grace.count());
     // One that hangs must leave time for another: a third of what is left.
-    request.timeout =
-        std::min(request.timeout, std::max(Duration(std::chrono::seconds(1)), (window_.deadline - now) / 3));
+    request.timeout = std::min(request.timeout, std::max(Duration(seconds(1)), (window_.deadline - now) / 3));
     order(step, Call::Delete, 3, std::move(request), {.call = Call::Delete, .uid = pod.uid, .grace = grace}, now);
     return;
   }
   ++record.evictions;
+  record.asked = Fate::Evicted;
   HttpRequest request = kube::evict_pod(server_, pod, grace.count());
   // An eviction that hangs must not hold the pod past D.
   const Duration to_delete = delete_at(record.pod, window_, policy_) - now;
-  request.timeout = std::min(request.timeout, std::max(Duration(std::chrono::seconds(1)), to_delete));
+  request.timeout = std::min(request.timeout, std::max(Duration(seconds(1)), to_delete));
   order(step, Call::Evict, 2, std::move(request), {.call = Call::Evict, .uid = pod.uid, .grace = grace}, now);
 }
 
-void Drain::order_events(DrainStep& step, Instant now) {
-  if (!heard_) return;  // until then their time, which is the server's, is not known
-  for (std::size_t i = 0; i < events_.size(); ++i) {
-    PendingEvent& pending = events_[i];
-    Once& call = pending.call;
-    if (call.done || call.hopeless || call.in_flight) continue;
-    if (now < call.next_try) {
-      step.wake = std::min(step.wake, call.next_try);
-      continue;
-    }
+// A deletion sets no condition; an eviction of the same pod after it sets DisruptionTarget and nothing else, so that
+// Jobs and workflow engines see a disruption and no failure. Not in the second half of a grace: its name may be another
+// pod's by the time it arrives.
+void Drain::order_marking(DrainStep& step, Instant now) {
+  for (auto& [uid, record] : pods_) {
+    if (record.fate != Fate::Deleted || record.marked || record.in_flight || record.eviction_forbidden) continue;
     if (in_flight_ >= policy_.max_in_flight) return;
-    call.in_flight = true;
-    pending.event.time = event_time(pending.happened);
-    order(step, Call::Event, 4, kube::create_event(server_, pending.event), {.call = Call::Event, .event = i}, now);
+    record.marked = true;
+    if (now >= record.told_at + record.grace / 2) continue;
+    record.in_flight = true;
+    const kube::PodRef pod{record.pod.namespace_name, record.pod.name, uid};
+    order(step, Call::Mark, 4, kube::evict_pod(server_, pod, std::nullopt), {.call = Call::Mark, .uid = uid}, now);
   }
-}
-
-bool Drain::all_told() const {
-  return listed_ && std::ranges::all_of(pods_, [](const auto& entry) {
-           const Fate fate = entry.second.fate;
-           return fate != Fate::Waiting && fate != Fate::Refused && fate != Fate::Forbidden;
-         });
-}
-
-bool Drain::drained() const {
-  return listed_ && std::ranges::all_of(pods_, [](const auto& entry) {
-           return entry.second.fate == Fate::Gone || entry.second.fate == Fate::Stays;
-         });
-}
-
-void Drain::announce(Instant now) {
-  if (!told_announced_ && all_told()) {
-    told_announced_ = true;
-    fact(Fact::Kind::AllTold, now, node_);
-  }
-  if (!drained_announced_ && cordon_.done && drained()) {
-    drained_announced_ = true;
-    fact(Fact::Kind::Drained, now, node_);
-    tell_node(now, "Normal", "CordonAndDrain", "Node successfully cordoned and drained");
-  }
-}
-
-void Drain::fact(Fact::Kind kind, Instant now, std::string subject, std::string text) {
-  if (facts_.size() >= kMaxFacts) {
-    ++counters_.facts_lost;
-    return;
-  }
-  facts_.push_back({.kind = kind, .at = now, .subject = std::move(subject), .text = std::move(text)});
-}
-
-std::vector<Fact> Drain::take_facts() {
-  return std::exchange(facts_, {});
-}
-
-void Drain::tell_node(Instant now, std::string type, std::string reason, std::string message) {
-  if (events_.size() >= kMaxEvents) return;  // indices of those in flight stay valid
-  kube::NodeEvent event{.node = node_,
-                        .name = event_name(node_, reason, notice_.id),
-                        .type = std::move(type),
-                        .reason = std::move(reason),
-                        .message = std::move(message),
-                        .time = {}};
-  events_.push_back({.event = std::move(event), .call = {}, .happened = now});
-}
-
-std::string Drain::event_time(Instant at) const {
-  if (!server_clock_) return {};
-  return format_rfc3339(server_clock_->first +
-                        std::chrono::duration_cast<std::chrono::milliseconds>(at - server_clock_->second));
 }
 
 }  // namespace lastlight::interrupt

@@ -1,18 +1,25 @@
 // One node's drain as a state machine: API answers and the time in, API calls out. It owns what is known of the node's
 // pods and of each pod's fate; it opens nothing, reads no clock, and never sends two requests for one pod at once.
 //
-// Order of calls: cordon, watch, evictions, deletes at the last safe instant, Events. What it promises, for any
-// answers:
-//   - a pod that terminates already is sent nothing; DaemonSet, mirror and finished pods are sent nothing;
+// Order of calls: marks on the node, watch, evictions, deletes at the last safe instant, Events. What it promises, for
+// any answers:
+//   - a pod that terminates already is sent nothing, but one marking eviction after our own DELETE, which changes only
+//     its condition DisruptionTarget; DaemonSet, mirror and finished pods are sent nothing;
 //   - no DELETE before D (plan.h) nor before an eviction was tried; never a grace of 0;
-//   - no request at or after the deadline; only a pod's own watch event ends its work, not a 404 or 409.
+//   - no eviction of a name that may be another pod's by now: it would spend that one's budget (shown_live);
+//   - no request for a pod at or after the deadline; only its own watch event ends a pod's work, not a 404 or 409.
 // Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
-// Bounds: kMaxPods pods, max_in_flight requests beside cordon and watch, one watch line, kMaxFacts facts not yet taken.
+// Bounds: kMaxPods pods, max_in_flight requests beside marks and watches, one line per watch, kMaxFacts facts not yet
+// taken, kMaxEvents Events.
+//
+// drain.cpp: what is due. drain_replies.cpp: what answers mean. drain_watch.cpp: lists and watches. drain_tell.cpp:
+// facts, Events and the account of the pods.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,14 +29,21 @@
 #include "agent/config.h"
 #include "agent/kube/requests.h"
 #include "agent/kube/watch.h"
+#include "interrupt/node_marks.h"
 #include "interrupt/notice.h"
 #include "interrupt/plan.h"
+#include "interrupt/saved_drain.h"
 
 namespace lastlight::interrupt {
 
-enum class Call { Cordon, Watch, List, Evict, Delete, Event };
+enum class Call { Cordon, Taint, ReadNode, Unmark, WatchNode, Watch, List, Evict, Delete, Mark, Event };
 
-// Lower is more urgent. A Watch streams: its bytes go to on_watch_bytes (of a 2xx reply only), its end to on_reply.
+// Its bytes go to on_watch_bytes (of a 2xx reply only), its end to on_reply.
+constexpr bool streams(Call call) {
+  return call == Call::Watch || call == Call::WatchNode;
+}
+
+// Lower is more urgent.
 struct Order {
   std::uint64_t id = 0;
   Call call = Call::Cordon;
@@ -39,8 +53,8 @@ struct Order {
 
 struct DrainStep {
   std::vector<Order> orders;
-  Instant wake = kNever;                // call tick() then at the latest
-  std::optional<std::uint64_t> cancel;  // this watch is of no use any more
+  Instant wake = kNever;              // call tick() then at the latest
+  std::vector<std::uint64_t> cancel;  // these watches are of no use any more
 };
 
 enum class Fate {
@@ -51,19 +65,25 @@ enum class Fate {
   Deleted,    // told by our DELETE
   Told,       // was terminating without us
   Forbidden,  // neither eviction nor DELETE is permitted
+  Returned,   // its controller had a pod evicted here and put this one back, past the cordon: left
   Gone,       // the watch says so
 };
 
 struct PodRecord {
   kube::Pod pod;
   Fate fate = Fate::Waiting;
-  bool told = false;  // got its SIGTERM with a grace, by whomever
+  bool told = false;           // its end was announced with a grace; a preStop hook still comes before SIGTERM
+  Fate by = Fate::Waiting;     // by what: Evicted, Deleted, Told
+  Fate asked = Fate::Waiting;  // what our request without a definite answer would make of it
   Instant first_seen{};
   Instant told_at{};
   std::chrono::seconds grace{0};  // of the request that told it
   unsigned evictions = 0;
   unsigned deletes = 0;
   unsigned failures = 0;  // in a row, of either
+  bool refused = false;   // by its budget, at least once
+  bool marked = false;    // the marking eviction was sent
+  bool doubtful = false;  // 404 or 409: the name may be another pod's; until the watch shows it again
   bool eviction_forbidden = false;
   bool delete_forbidden = false;
   Instant next_try{};
@@ -78,21 +98,44 @@ struct Fact {
     Started,
     Cordoned,
     CordonFailed,
+    Tainted,
+    TaintFailed,
+    UncordonedByOther,
+    NodeDeleted,
+    KubeletStops,
     Listed,
     Evicted,
     Refused,
     Deleted,
     Gone,
+    Outlives,
+    Returned,
     Forbidden,
     WatchFailed,
     AllTold,
     Drained,
-    Withdrawn
+    Ended,
+    NeverTold,
+    Withdrawn,
+    Unmarked,
+    UnmarkFailed
   };
   Kind kind = Kind::Started;
   Instant at{};
   std::string subject;  // namespace/name, or the node
   std::string text;
+};
+inline constexpr std::size_t kFactKinds = 24;
+
+// The pods by outcome, DaemonSet and mirror pods and those that had finished before aside.
+struct Outcome {
+  std::size_t evicted = 0;
+  std::size_t deleted = 0;
+  std::size_t joined = 0;      // told by somebody else
+  std::size_t gone = 0;        // of those three: ended
+  std::size_t running = 0;     // of those three: not yet
+  std::size_t never_told = 0;  // Returned ones among them
+  std::size_t returned = 0;
 };
 
 struct DrainCounters {
@@ -103,6 +146,7 @@ struct DrainCounters {
   std::uint64_t relists = 0;
   std::uint64_t unreadable_events = 0;
   std::uint64_t pods_over_bound = 0;
+  std::uint64_t events_over_bound = 0;
   std::uint64_t facts_lost = 0;
 };
 
@@ -111,21 +155,30 @@ class Drain {
   static constexpr std::size_t kMaxPods =
       2048;  // the kubelet's default is 110; gone ones are forgotten when it is full
   static constexpr std::size_t kMaxFacts = 4096;
+  static constexpr std::size_t kMaxEvents = 256;
+  // Marks stay this long after T when nobody announces the end any more: the machine may yet be taken.
+  static constexpr auto kMarksOutlast = std::chrono::minutes(10);
 
   // `server` is the shell's: its token may change between calls.
   Drain(std::string node, const DrainConfig& policy, const kube::Server& server, Uniform uniform);
 
-  DrainStep start(const Notice& notice, Instant now);  // again with a new notice: the deadline moves
-  DrainStep withdraw(Instant now);                     // no further request for a pod; what was told stays told
+  // Again with a new notice: the deadline moves. `announced`: by its source, now; else it is what was saved before a
+  // restart, and nobody will withdraw it.
+  DrainStep start(const SavedDrain& saved, Instant now, bool announced = true);
+  DrainStep withdraw(Instant now);  // no further request for a pod; what was told stays told; marks go
+  DrainStep unmark(Instant now);    // what an earlier boot has left on the node
   DrainStep on_reply(std::uint64_t id, const HttpReply& reply, Instant now);
   DrainStep on_watch_bytes(std::uint64_t id, std::string_view bytes, Instant now);
   DrainStep tick(Instant now);
 
   bool active(Instant now) const { return started_ && !withdrawn_ && now < window_.deadline; }
-  bool cordoned() const { return cordon_.done; }
+  bool cordoned() const { return marks_.cordoned(); }
+  bool unmarked() const { return marks_.clearing() && marks_.idle(); }
   bool all_told() const;  // every pod that can be told was; pods bound later make it false again
   bool drained() const;   // and all of them are gone
+  Outcome outcome() const;
   const Window& window() const { return window_; }
+  const SavedDrain& saved() const { return saved_; }
   const std::map<std::string, PodRecord>& pods() const { return pods_; }  // by UID
   const DrainCounters& counters() const { return counters_; }
   std::vector<Fact> take_facts();
@@ -133,7 +186,7 @@ class Drain {
  private:
   struct Flight {
     Call call;
-    std::string uid{};  // Evict, Delete
+    std::string uid{};  // Evict, Delete, Mark
     std::chrono::seconds grace{0};
     std::size_t event = 0;
   };
@@ -146,16 +199,23 @@ class Drain {
     Instant next_try{};
   };
   DrainStep advance(Instant now);
-  void order(DrainStep& step, Call call, int priority, HttpRequest request, Flight flight, Instant now);
-  void order_cordon(DrainStep& step, Instant now);
+  std::uint64_t order(DrainStep& step, Call call, int priority, HttpRequest request, Flight flight, Instant now);
+  void order_marks(DrainStep& step, Instant now);
+  void order_node_watch(DrainStep& step, Instant now);
   void order_source(DrainStep& step, Instant now);
   void order_pods(DrainStep& step, Instant now);
+  void order_marking(DrainStep& step, Instant now);
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
   bool wants_delete(const PodRecord& record, Instant now) const;
-  Instant due(const PodRecord& record) const;
+  bool shown_live(const PodRecord& record, Instant now) const;
+  bool may_evict(const PodRecord& record, Instant now) const;
+  Tier front_tier() const;
+  Instant due(const PodRecord& record, Tier front, Instant now) const;
 
-  void on_cordon(const HttpReply& reply, Instant now);
+  void on_marks(const std::vector<NodeMarks::Told>& told, Instant now);
+  void on_node_watch_end(const HttpReply& reply, Instant now);
+  void on_node_line(std::string_view line, Instant now);
   void on_watch_end(const HttpReply& reply, Instant now);
   void on_page(const HttpReply& reply, Instant now);
   void on_evict(PodRecord& record, const Flight& flight, const HttpReply& reply, Instant now);
@@ -163,18 +223,24 @@ class Drain {
   void on_event_created(std::size_t event, const HttpReply& reply, Instant now);
   void on_line(std::string_view line, Instant now);
   void on_pod(const kube::Pod& pod, bool deleted, Instant now);
+  PodRecord* record_of(const kube::Pod& pod, bool deleted, Instant now);
+  void terminates(PodRecord& record, Instant now);
   void told(PodRecord& record, Fate fate, std::chrono::seconds grace, Instant now);
   void gone(PodRecord& record, Instant now);
   void list_ended(Instant now);
   void relist();
   void stop_watch();
+  void stop_node_watch();
   void announce(Instant now);
+  void end(Instant now);
   bool make_room();
 
   void retry(Once& call, Instant now);
   void retry(PodRecord& record, Instant now, Duration at_least);
   void fact(Fact::Kind kind, Instant now, std::string subject, std::string text = {});
   void tell_node(Instant now, std::string type, std::string reason, std::string message);
+  void tell_pod(Instant now, const kube::Pod& pod, std::string reason, std::string message);
+  void tell(Instant now, kube::NodeEvent event);
   std::string event_time(Instant now) const;
 
   const std::string node_;
@@ -183,17 +249,24 @@ class Drain {
   Uniform uniform_;
 
   bool started_ = false;
+  bool announced_ = false;
   bool withdrawn_ = false;
-  Notice notice_;
+  bool ended_ = false;  // the account was given
+  SavedDrain saved_;
   Window window_{};
-  Once cordon_;
+  NodeMarks marks_;
+  bool shutting_down_ = false;  // the kubelet stops the pods by itself
 
   Once watch_;             // whichever of stream, page and watch is next or in flight
   bool need_list_ = true;  // nothing to watch from
   bool paged_ = false;     // the server has no streaming list
   std::uint64_t watch_id_ = 0;
   Instant heard_watch_{};
-  std::optional<std::uint64_t> cancel_;
+  Instant listed_at_{};
+  Instant settled_{};  // from then on a watch that was resumed has caught up
+  Once node_watch_;
+  std::uint64_t node_watch_id_ = 0;
+  std::vector<std::uint64_t> cancel_;
   bool listed_ = false;  // at least one list was read whole
   bool heard_ = false;   // the API server has answered something
   bool told_announced_ = false;
@@ -201,8 +274,10 @@ class Drain {
   std::string resource_version_;
   std::string continue_;
   kube::LineCutter cutter_;
+  kube::LineCutter node_cutter_;
 
   std::map<std::string, PodRecord> pods_;
+  std::set<std::string> evicted_controllers_;  // by UID, at most kMaxPods
   std::map<std::uint64_t, Flight> flights_;
   std::size_t in_flight_ = 0;  // those that max_in_flight bounds
   std::uint64_t last_id_ = 0;
@@ -212,7 +287,7 @@ class Drain {
     Once call;
     Instant happened{};
   };
-  std::vector<PendingEvent> events_;                          // at most kMaxEvents
+  std::vector<PendingEvent> events_;                          // at most kMaxEvents; those in flight know their index
   std::optional<std::pair<WallTime, Instant>> server_clock_;  // the API server's Date and when it came
 
   std::vector<Fact> facts_;

@@ -1,4 +1,4 @@
-// The answers: what each reply and each watch event means for the node and its pods. The calls are in drain.cpp.
+// The answers: what each reply means for the node and its pods.
 #include <algorithm>
 #include <utility>
 
@@ -30,12 +30,21 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
     heard_ = true;
     if (const auto date = parse_http_date(reply.header("Date"))) server_clock_.emplace(*date, now);
   }
-  if (flight.call == Call::Evict || flight.call == Call::Delete || flight.call == Call::Event) --in_flight_;
+  if (flight.call == Call::Evict || flight.call == Call::Delete || flight.call == Call::Mark ||
+      flight.call == Call::Event) {
+    --in_flight_;
+  }
   const auto record = pods_.find(flight.uid);
   if (record != pods_.end()) record->second.in_flight = false;
   switch (flight.call) {
     case Call::Cordon:
-      on_cordon(reply, now);
+    case Call::Taint:
+    case Call::ReadNode:
+    case Call::Unmark:
+      on_marks(marks_.on_reply(reply, now, uniform_()), now);
+      break;
+    case Call::WatchNode:
+      on_node_watch_end(reply, now);
       break;
     case Call::Watch:
       on_watch_end(reply, now);
@@ -49,6 +58,8 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
     case Call::Delete:
       if (record != pods_.end()) on_delete(record->second, flight, reply, now);
       break;
+    case Call::Mark:
+      break;  // a courtesy: whatever the answer, the pod has been told
     case Call::Event:
       on_event_created(flight.event, reply, now);
       break;
@@ -66,159 +77,43 @@ void Drain::retry(PodRecord& record, Instant now, Duration at_least) {
   record.next_try = now + std::max(wait, at_least);
 }
 
-void Drain::on_cordon(const HttpReply& reply, Instant now) {
-  cordon_.in_flight = false;
-  if (reply.ok()) {
-    cordon_.done = true;
-    fact(Fact::Kind::Cordoned, now, node_);
-    tell_node(now, "Normal", "Cordon", "Node successfully cordoned");
-    return;
-  }
-  const kube::Status status = kube::read_status(reply);
-  // No right, or an admission denial: no repetition helps. The pods can be told all the same.
-  cordon_.hopeless = reply.status == 403 || reply.status == 422;
-  if (!cordon_.hopeless) ++counters_.transient_errors;
-  if (cordon_.hopeless || cordon_.failures == 0) fact(Fact::Kind::CordonFailed, now, node_, describe(status));
-  if (cordon_.hopeless) tell_node(now, "Warning", "CordonError", "The node could not be cordoned: " + describe(status));
-  retry(cordon_, now);
-}
-
-void Drain::on_watch_end(const HttpReply& reply, Instant now) {
-  watch_.in_flight = false;
-  ++counters_.watches_ended;
-  cutter_.reset();
-  const int status = reply.status;
-  if (status == 410) {
-    relist();
-    return;
-  }
-  const bool denied = status >= 400 && status < 500 && status != 401 && status != 408 && status != 429;
-  if (denied && need_list_ && !paged_) {
-    paged_ = true;  // no streaming list here, or not for us: ask in pages at once
-    return;
-  }
-  if (denied && !need_list_) need_list_ = true;  // it does not like our resourceVersion
-  if (!reply.ok() && watch_.failures == 0) {
-    fact(Fact::Kind::WatchFailed, now, node_, describe(kube::read_status(reply)));
-  }
-  retry(watch_, now);
-}
-
-void Drain::on_page(const HttpReply& reply, Instant now) {
-  watch_.in_flight = false;
-  if (reply.status == 410) {  // the continue token is too old
-    relist();
-    retry(watch_, now);
-    return;
-  }
-  auto page = reply.ok() ? kube::read_pod_page(reply.body) : std::unexpected(std::string());
-  if (!page) {
-    if (reply.ok()) ++counters_.unreadable_events;
-    ++counters_.transient_errors;
-    if (watch_.failures == 0) {
-      fact(Fact::Kind::WatchFailed, now, node_, reply.ok() ? page.error() : describe(kube::read_status(reply)));
+void Drain::on_marks(const std::vector<NodeMarks::Told>& told, Instant now) {
+  using Happened = NodeMarks::Happened;
+  for (const auto& [what, text] : told) {
+    switch (what) {
+      case Happened::Cordoned:
+        fact(Fact::Kind::Cordoned, now, node_, text);
+        tell_node(now, "Normal", "Cordon", "Node successfully cordoned");
+        break;
+      case Happened::CordonFailed:
+        fact(Fact::Kind::CordonFailed, now, node_, text);
+        if (marks_.hopeless()) {
+          tell_node(now, "Warning", "CordonError", "The node could not be cordoned: " + text);
+        } else {
+          ++counters_.transient_errors;
+        }
+        break;
+      case Happened::Tainted:
+        fact(Fact::Kind::Tainted, now, node_, text);
+        break;
+      case Happened::TaintFailed:
+        fact(Fact::Kind::TaintFailed, now, node_, text);
+        tell_node(now, "Warning", "PreDrainError", "The node could not be tainted: " + text);
+        break;
+      case Happened::UncordonedByOther:
+        fact(Fact::Kind::UncordonedByOther, now, node_, text);
+        tell_node(now, "Warning", "CordonError", "Somebody uncordoned this node, which is about to end: " + text);
+        break;
+      case Happened::NodeDeleted:
+        fact(Fact::Kind::NodeDeleted, now, node_, text);
+        break;
+      case Happened::Unmarked:
+        fact(Fact::Kind::Unmarked, now, node_, text);
+        break;
+      case Happened::UnmarkFailed:
+        fact(Fact::Kind::UnmarkFailed, now, node_, text);
+        break;
     }
-    retry(watch_, now);
-    return;
-  }
-  watch_.failures = 0;
-  for (const kube::Pod& pod : page->pods)
-    on_pod(pod, false, now);
-  continue_ = std::move(page->continue_token);
-  if (!continue_.empty()) return;
-  resource_version_ = std::move(page->resource_version);
-  list_ended(now);
-}
-
-DrainStep Drain::on_watch_bytes(std::uint64_t id, std::string_view bytes, Instant now) {
-  if (id != watch_id_ || !watch_.in_flight) return advance(now);
-  heard_watch_ = now;
-  const std::uint64_t oversized = cutter_.oversized();
-  cutter_.feed(bytes, [&](std::string_view line) {
-    if (watch_id_ == id) on_line(line, now);  // a relist in between makes the rest stale
-  });
-  // An event was lost with the line, so what follows it cannot be trusted to be whole.
-  if (watch_id_ == id && cutter_.oversized() != oversized) relist();
-  return advance(now);
-}
-
-void Drain::on_line(std::string_view line, Instant now) {
-  const auto event = kube::read_watch_event(line);
-  if (!event) {
-    ++counters_.unreadable_events;
-    relist();
-    retry(watch_, now);
-    return;
-  }
-  if (event->type == kube::WatchEvent::Type::Error) {  // 410 Gone: history was compacted
-    relist();
-    if (event->status.code != 410) retry(watch_, now);
-    return;
-  }
-  watch_.failures = 0;
-  if (event->pod) on_pod(*event->pod, event->type == kube::WatchEvent::Type::Deleted, now);
-  if (!event->resource_version.empty()) resource_version_ = event->resource_version;
-  if (event->initial_events_end && need_list_) list_ended(now);
-}
-
-void Drain::list_ended(Instant now) {
-  // To watch from nothing would begin at an arbitrary version: without one the next request lists again.
-  need_list_ = resource_version_.empty();
-  if (!std::exchange(listed_, true)) fact(Fact::Kind::Listed, now, node_, std::to_string(pods_.size()) + " pods");
-  for (auto& [uid, record] : pods_) {
-    if (!record.seen) gone(record, now);
-  }
-}
-
-void Drain::relist() {
-  ++counters_.relists;
-  stop_watch();
-  need_list_ = true;
-  continue_.clear();
-}
-
-void Drain::stop_watch() {
-  if (!watch_.in_flight) return;
-  watch_.in_flight = false;
-  flights_.erase(watch_id_);
-  cancel_ = std::exchange(watch_id_, 0);
-}
-
-bool Drain::make_room() {
-  if (pods_.size() < kMaxPods) return true;
-  std::erase_if(pods_, [](const auto& entry) { return entry.second.fate == Fate::Gone && !entry.second.in_flight; });
-  if (pods_.size() < kMaxPods) return true;
-  ++counters_.pods_over_bound;
-  return false;
-}
-
-void Drain::on_pod(const kube::Pod& pod, bool deleted, Instant now) {
-  auto found = pods_.find(pod.uid);
-  if (found == pods_.end()) {
-    if (deleted || !make_room()) return;
-    found = pods_.emplace(pod.uid, PodRecord{}).first;
-    found->second.first_seen = now;
-    told_announced_ = false;
-  }
-  PodRecord& record = found->second;
-  record.pod = pod;
-  record.seen = true;
-  if (deleted) {
-    gone(record, now);
-    return;
-  }
-  if (record.fate == Fate::Gone) return;  // an older event after a list that had it gone
-  switch (choose(pod)) {
-    case Choice::StaysDaemonSet:
-    case Choice::StaysMirror:
-    case Choice::StaysFinished:
-      record.fate = Fate::Stays;
-      break;
-    case Choice::Told:
-      if (!record.told) told(record, Fate::Told, std::chrono::seconds(pod.deletion_grace_seconds), now);
-      break;
-    case Choice::Evict:
-      break;
   }
 }
 
@@ -230,11 +125,23 @@ void Drain::told(PodRecord& record, Fate fate, std::chrono::seconds grace, Insta
   record.told = true;
   record.told_at = now;
   record.grace = grace;
-  record.fate = fate;
-  record.last_error.clear();
+  record.fate = record.by = fate;
   if (fate == Fate::Told) return;
-  fact(fate == Fate::Deleted ? Fact::Kind::Deleted : Fact::Kind::Evicted, now, full_name(record.pod),
-       "grace " + std::to_string(grace.count()) + " s");
+  std::string text = "grace " + std::to_string(grace.count()) + " s";
+  // Told is not the same as SIGTERM.
+  if (record.pod.pre_stop) text += ", its preStop hook comes before SIGTERM";
+  if (record.pod.sidecars) text += ", its sidecars get SIGTERM last";
+  if (fate == Fate::Deleted && record.refused) {
+    tell_pod(
+        now, record.pod, "DisruptionBudgetOverridden",
+        "The node ends, and the disruption budget still refused: deleted at the last instant that leaves a grace of " +
+            std::to_string(grace.count()) + " s (" + record.last_error + ")");
+  }
+  record.last_error.clear();
+  if (!record.pod.controller_uid.empty() && evicted_controllers_.size() < kMaxPods) {
+    evicted_controllers_.insert(record.pod.controller_uid);
+  }
+  fact(fate == Fate::Deleted ? Fact::Kind::Deleted : Fact::Kind::Evicted, now, full_name(record.pod), std::move(text));
 }
 
 void Drain::on_evict(PodRecord& record, const Flight& flight, const HttpReply& reply, Instant now) {
@@ -243,10 +150,12 @@ void Drain::on_evict(PodRecord& record, const Flight& flight, const HttpReply& r
     told(record, Fate::Evicted, flight.grace, now);
     return;
   }
+  if (reply.status != 0) record.asked = Fate::Waiting;  // a definite no
   const kube::Status status = kube::read_status(reply);
   record.last_error = describe(status);
   if (status.disruption_budget) {
     ++counters_.evictions_refused;
+    record.refused = true;
     if (record.fate != Fate::Refused) fact(Fact::Kind::Refused, now, full_name(record.pod), status.message);
     record.fate = Fate::Refused;
     retry(record, now, status.retry_after.value_or(Duration::zero()));
@@ -255,7 +164,7 @@ void Drain::on_evict(PodRecord& record, const Flight& flight, const HttpReply& r
     if (record.delete_forbidden) record.fate = Fate::Forbidden;
     fact(Fact::Kind::Forbidden, now, full_name(record.pod), record.last_error);
   } else if (reply.status == 404 || reply.status == 409) {
-    // Gone, or another of the same name. A stale UID spends the budget all the same, so wait for the watch to say so.
+    record.doubtful = true;  // gone, or another of the same name: the watch will say so
     retry(record, now, policy_.retry_max);
   } else {
     ++counters_.transient_errors;
@@ -269,6 +178,7 @@ void Drain::on_delete(PodRecord& record, const Flight& flight, const HttpReply& 
     told(record, Fate::Deleted, flight.grace, now);
     return;
   }
+  if (reply.status != 0) record.asked = Fate::Waiting;  // a definite no
   const kube::Status status = kube::read_status(reply);
   record.last_error = describe(status);
   if (reply.status == 403) {

@@ -1,4 +1,6 @@
-// Which pods go, and when each must: pure arithmetic over one pod, the deadline and the policy, recomputed at will.
+// Which pods go, when and with which grace: pure arithmetic over one pod, the deadline and the policy, recomputed at
+// will. Two instants of a pod: its eviction, as soon as its order allows, and D, when a deletion takes the place of an
+// eviction that a budget still refuses.
 #pragma once
 
 #include <chrono>
@@ -24,6 +26,17 @@ struct Window {
   Instant deadline;
 };
 
+// The order of `order: staged`. The pod annotation lastlight.io/drain-order ("1" to "4") moves a pod to another tier.
+enum class Tier {
+  Balanced =
+      1,     // behind a load balancer with IP targets (by its readiness gate): its rotation ends by terminating only
+  Stateful,  // of a StatefulSet: volumes detach after the pod has ended
+  Rest,
+  Critical,  // priority system-cluster-critical and above: names and storage, for those before
+};
+
+Tier tier_of(const kube::Pod& pod);
+
 // The grace to ask for now: the pod's own, shortened to what is left before the margin, never below 1 s, because 0 is a
 // kill. What is left is rounded to the nearest second: a request sent some milliseconds after its planned instant keeps
 // the planned grace, and the margin absorbs the half second.
@@ -31,5 +44,9 @@ std::chrono::seconds grace_at(const kube::Pod& pod, const Window& window, const 
 
 // D: until then a budget that refuses is respected; then the pod is deleted, with its full grace when that fits.
 Instant delete_at(const kube::Pod& pod, const Window& window, const DrainConfig& policy);
+
+// When its first eviction is due. `turn`: no pod of an earlier tier is still there. A pod out of turn, or one that asks
+// not to be disrupted, waits; but not longer than to a second before D, so that it is evicted and not deleted.
+Instant evict_at(const kube::Pod& pod, const Window& window, const DrainConfig& policy, bool turn);
 
 }  // namespace lastlight::interrupt

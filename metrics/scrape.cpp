@@ -111,13 +111,14 @@ void source_families(Families& f, const Scrape& s) {
 
 void drain_families(Families& f, const Scrape& s) {
   using interrupt::Fate;
-  static constexpr std::array<std::pair<Fate, const char*>, 8> kFates = {{{Fate::Stays, "stays"},
+  static constexpr std::array<std::pair<Fate, const char*>, 9> kFates = {{{Fate::Stays, "stays"},
                                                                           {Fate::Waiting, "waiting"},
                                                                           {Fate::Refused, "refused"},
                                                                           {Fate::Evicted, "evicted"},
                                                                           {Fate::Deleted, "deleted"},
                                                                           {Fate::Told, "told"},
                                                                           {Fate::Forbidden, "forbidden"},
+                                                                          {Fate::Returned, "returned"},
                                                                           {Fate::Gone, "gone"}}};
   for (const auto& [fate, name] : kFates) {
     std::uint64_t count = 0;

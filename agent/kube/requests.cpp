@@ -9,6 +9,22 @@ namespace {
 
 constexpr auto kWatchSilence = std::chrono::seconds(90);  // bookmarks come about each minute: silence is a dead stream
 
+std::string pod_path(const PodRef& pod) {
+  return "/api/v1/namespaces/" + percent_encode(pod.namespace_name) + "/pods/" + percent_encode(pod.name);
+}
+
+std::string pods_of(std::string_view node) {
+  return "/api/v1/pods?fieldSelector=" + percent_encode("spec.nodeName=" + std::string(node));
+}
+
+Json delete_options(const PodRef& pod, std::optional<std::int64_t> grace_seconds) {
+  Json options = {{"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"preconditions", Json{{"uid", pod.uid}}}};
+  if (grace_seconds) options["gracePeriodSeconds"] = *grace_seconds;
+  return options;
+}
+
+}  // namespace
+
 HttpRequest request(const Server& server, std::string method, const std::string& path) {
   HttpRequest out;
   out.method = std::move(method);
@@ -18,18 +34,10 @@ HttpRequest request(const Server& server, std::string method, const std::string&
   return out;
 }
 
-HttpRequest with_body(HttpRequest out, const Json& body, std::string type = "application/json") {
+HttpRequest with_body(HttpRequest out, const Json& body, std::string type) {
   out.headers.push_back({"Content-Type", std::move(type)});
   out.body = dump_json(body);
   return out;
-}
-
-std::string pod_path(const PodRef& pod) {
-  return "/api/v1/namespaces/" + percent_encode(pod.namespace_name) + "/pods/" + percent_encode(pod.name);
-}
-
-std::string pods_of(std::string_view node) {
-  return "/api/v1/pods?fieldSelector=" + percent_encode("spec.nodeName=" + std::string(node));
 }
 
 HttpRequest as_watch(HttpRequest out) {
@@ -37,15 +45,6 @@ HttpRequest as_watch(HttpRequest out) {
   out.max_body = std::numeric_limits<std::uint64_t>::max();  // a stream, never kept whole
   return out;
 }
-
-Json delete_options(const PodRef& pod, std::int64_t grace_seconds) {
-  return Json{{"apiVersion", "v1"},
-              {"kind", "DeleteOptions"},
-              {"gracePeriodSeconds", grace_seconds},
-              {"preconditions", Json{{"uid", pod.uid}}}};
-}
-
-}  // namespace
 
 std::string percent_encode(std::string_view text) {
   static constexpr std::string_view kHex = "0123456789ABCDEF";
@@ -63,15 +62,6 @@ std::string percent_encode(std::string_view text) {
     }
   }
   return out;
-}
-
-HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation,
-                        std::string_view annotation_value) {
-  Json annotations = Json::object();
-  annotations[std::string(annotation)] = std::string(annotation_value);
-  const Json body = {{"metadata", Json{{"annotations", annotations}}}, {"spec", Json{{"unschedulable", true}}}};
-  return with_body(request(server, "PATCH", "/api/v1/nodes/" + percent_encode(node)), body,
-                   "application/merge-patch+json");
 }
 
 HttpRequest stream_pods(const Server& server, std::string_view node) {
@@ -94,12 +84,15 @@ HttpRequest list_pods(const Server& server, std::string_view node, unsigned limi
   return out;
 }
 
-HttpRequest evict_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds) {
+HttpRequest evict_pod(const Server& server, const PodRef& pod, std::optional<std::int64_t> grace_seconds,
+                      bool dry_run) {
+  Json options = delete_options(pod, grace_seconds);
+  if (dry_run) options["dryRun"] = Json::array({"All"});
   const Json body = {{"apiVersion", "policy/v1"},
                      {"kind", "Eviction"},
                      {"metadata", Json{{"name", pod.name}, {"namespace", pod.namespace_name}}},
-                     {"deleteOptions", delete_options(pod, grace_seconds)}};
-  return with_body(request(server, "POST", pod_path(pod) + "/eviction"), body);
+                     {"deleteOptions", options}};
+  return with_body(request(server, "POST", pod_path(pod) + "/eviction" + (dry_run ? "?dryRun=All" : "")), body);
 }
 
 HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds) {
@@ -108,10 +101,17 @@ HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t gra
 
 HttpRequest create_event(const Server& server, const NodeEvent& event) {
   // A Node has no namespace; its Events live in `default`, and the kubelet's convention is its name as the UID.
+  const std::string space = event.pod ? event.pod->namespace_name : "default";
+  const Json about = event.pod ? Json{{"apiVersion", "v1"},
+                                      {"kind", "Pod"},
+                                      {"namespace", space},
+                                      {"name", event.pod->name},
+                                      {"uid", event.pod->uid}}
+                               : Json{{"kind", "Node"}, {"name", event.node}, {"uid", event.node}};
   Json body = {{"apiVersion", "v1"},
                {"kind", "Event"},
-               {"metadata", Json{{"name", event.name}, {"namespace", "default"}}},
-               {"involvedObject", Json{{"kind", "Node"}, {"name", event.node}, {"uid", event.node}}},
+               {"metadata", Json{{"name", event.name}, {"namespace", space}}},
+               {"involvedObject", about},
                {"type", event.type},
                {"reason", event.reason},
                {"message", event.message.substr(0, 1024)},  // the API's limit
@@ -121,7 +121,23 @@ HttpRequest create_event(const Server& server, const NodeEvent& event) {
     body["firstTimestamp"] = event.time;
     body["lastTimestamp"] = event.time;
   }
-  return with_body(request(server, "POST", "/api/v1/namespaces/default/events"), body);
+  return with_body(request(server, "POST", "/api/v1/namespaces/" + percent_encode(space) + "/events"), body);
+}
+
+HttpRequest review_access(const Server& server, const Access& access) {
+  Json attributes = {{"verb", std::string(access.verb)}, {"resource", std::string(access.resource)}};
+  if (!access.subresource.empty()) attributes["subresource"] = std::string(access.subresource);
+  if (!access.group.empty()) attributes["group"] = std::string(access.group);
+  const Json body = {{"apiVersion", "authorization.k8s.io/v1"},
+                     {"kind", "SelfSubjectAccessReview"},
+                     {"spec", Json{{"resourceAttributes", attributes}}}};
+  return with_body(request(server, "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"), body);
+}
+
+HttpRequest list_budgets(const Server& server) {
+  HttpRequest out = request(server, "GET", "/apis/policy/v1/poddisruptionbudgets");
+  out.max_body = 8U << 20;
+  return out;
 }
 
 HttpRequest get_service(const Server& server, std::string_view namespace_name, std::string_view name) {

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "agent/base/http.h"
+#include "agent/base/json.h"
 
 namespace lastlight::kube {
 
@@ -23,11 +24,6 @@ struct PodRef {
   std::string uid;
 };
 
-// Merge PATCH (RFC 7386) of spec.unschedulable and one annotation. Never a list in it: a merge would erase other
-// people's taints.
-HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation,
-                        std::string_view annotation_value);
-
 // KEP-3157: the pods of one node as a stream, first those that exist (up to a bookmark), then every change.
 HttpRequest stream_pods(const Server& server, std::string_view node);
 // Every change after this resourceVersion.
@@ -36,11 +32,15 @@ HttpRequest watch_pods(const Server& server, std::string_view node, std::string_
 HttpRequest list_pods(const Server& server, std::string_view node, unsigned limit, std::string_view continue_token);
 
 // KEP-85: eviction honours PodDisruptionBudgets. Both carry the UID, so that a successor of the same name is safe.
-HttpRequest evict_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds);
+// Without a grace an eviction of a pod that terminates already changes nothing but its condition DisruptionTarget.
+HttpRequest evict_pod(const Server& server, const PodRef& pod, std::optional<std::int64_t> grace_seconds,
+                      bool dry_run = false);
 HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds);
 
+// A core/v1 Event about the node, or about `pod` where one is given.
 struct NodeEvent {
   std::string node;
+  std::optional<PodRef> pod;
   std::string name;  // of the Event object; the same name makes a repeated create harmless (409)
   std::string type;  // Normal, Warning
   std::string reason;
@@ -49,8 +49,23 @@ struct NodeEvent {
 };
 HttpRequest create_event(const Server& server, const NodeEvent& event);
 
+// May we? (SelfSubjectAccessReview: anybody may ask for themselves.)
+struct Access {
+  std::string_view verb;
+  std::string_view resource;
+  std::string_view subresource;
+  std::string_view group;
+};
+HttpRequest review_access(const Server& server, const Access& access);
+HttpRequest list_budgets(const Server& server);
+
 HttpRequest get_service(const Server& server, std::string_view namespace_name, std::string_view name);
 
 std::string percent_encode(std::string_view text);
+
+// The ground of the functions above and of node.h.
+HttpRequest request(const Server& server, std::string method, const std::string& path);
+HttpRequest with_body(HttpRequest request, const Json& body, std::string type = "application/json");
+HttpRequest as_watch(HttpRequest request);
 
 }  // namespace lastlight::kube

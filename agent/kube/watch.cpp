@@ -8,6 +8,38 @@ namespace {
 
 constexpr std::size_t kMaxPage = std::size_t{8} << 20;
 
+// All but the object itself, which `read` takes.
+std::expected<WatchEvent, std::string> read_event(std::string_view line,
+                                                  const std::function<bool(const Json&, WatchEvent&)>& read) {
+  const auto json = parse_json(line);
+  if (!json) return std::unexpected(json.error());
+  const std::string type = string_at(*json, "type");
+  const Json* object = find(*json, "object");
+  if (!object) return std::unexpected("a watch event without an object");
+  WatchEvent event;
+  if (type == "ERROR") {
+    event.type = WatchEvent::Type::Error;
+    event.status = read_status(*object);
+    return event;
+  }
+  event.resource_version = string_at(*object, "metadata", "resourceVersion");
+  if (type == "BOOKMARK") {
+    event.initial_events_end = string_at(*object, "metadata", "annotations", "k8s.io/initial-events-end") == "true";
+    return event;
+  }
+  if (type == "ADDED") {
+    event.type = WatchEvent::Type::Added;
+  } else if (type == "MODIFIED") {
+    event.type = WatchEvent::Type::Modified;
+  } else if (type == "DELETED") {
+    event.type = WatchEvent::Type::Deleted;
+  } else {
+    return std::unexpected("an unknown watch event type");
+  }
+  if (!read(*object, event)) return std::unexpected("a watch event whose object is not of the kind that is watched");
+  return event;
+}
+
 }  // namespace
 
 void LineCutter::feed(std::string_view bytes, const std::function<void(std::string_view)>& line) {
@@ -41,34 +73,17 @@ void LineCutter::reset() {
 }
 
 std::expected<WatchEvent, std::string> read_watch_event(std::string_view line) {
-  const auto json = parse_json(line);
-  if (!json) return std::unexpected(json.error());
-  const std::string type = string_at(*json, "type");
-  const Json* object = find(*json, "object");
-  if (!object) return std::unexpected("a watch event without an object");
-  WatchEvent event;
-  if (type == "ERROR") {
-    event.type = WatchEvent::Type::Error;
-    event.status = read_status(*object);
-    return event;
-  }
-  event.resource_version = string_at(*object, "metadata", "resourceVersion");
-  if (type == "BOOKMARK") {
-    event.initial_events_end = string_at(*object, "metadata", "annotations", "k8s.io/initial-events-end") == "true";
-    return event;
-  }
-  if (type == "ADDED") {
-    event.type = WatchEvent::Type::Added;
-  } else if (type == "MODIFIED") {
-    event.type = WatchEvent::Type::Modified;
-  } else if (type == "DELETED") {
-    event.type = WatchEvent::Type::Deleted;
-  } else {
-    return std::unexpected("an unknown watch event type");
-  }
-  event.pod = read_pod(*object);
-  if (!event.pod) return std::unexpected("a watch event whose object is no pod");
-  return event;
+  return read_event(line, [](const Json& object, WatchEvent& event) {
+    event.pod = read_pod(object);
+    return event.pod.has_value();
+  });
+}
+
+std::expected<WatchEvent, std::string> read_node_watch_event(std::string_view line) {
+  return read_event(line, [](const Json& object, WatchEvent& event) {
+    event.node = read_node(object);
+    return event.node.has_value();
+  });
 }
 
 std::expected<PodPage, std::string> read_pod_page(std::string_view body) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/base/http.h"
+#include "agent/kube/node.h"
 #include "agent/kube/pod.h"
 #include "agent/kube/status.h"
 
@@ -37,13 +38,15 @@ class LineCutter {
 struct WatchEvent {
   enum class Type { Added, Modified, Deleted, Bookmark, Error };
   Type type = Type::Bookmark;
-  std::optional<Pod> pod;        // Added, Modified, Deleted
+  std::optional<Pod> pod;        // Added, Modified, Deleted of a pod
+  std::optional<Node> node;      // of a node
   std::string resource_version;  // empty for Error
   bool initial_events_end = false;
   Status status;  // Error
 };
 
-std::expected<WatchEvent, std::string> read_watch_event(std::string_view line);
+std::expected<WatchEvent, std::string> read_watch_event(std::string_view line);       // of a watch of pods
+std::expected<WatchEvent, std::string> read_node_watch_event(std::string_view line);  // of a watch of nodes
 
 struct PodPage {
   std::vector<Pod> pods;

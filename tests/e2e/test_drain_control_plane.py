@@ -31,6 +31,7 @@ MANIFESTS = os.path.join(ROOT, "manifests")
 USER = "system:serviceaccount:kube-system:lastlight"
 LABEL = "app.kubernetes.io/name=lastlight"
 TAINT = {"key": "example.com/reserved", "value": "batch", "effect": "NoSchedule"}
+OUR_TAINT = "status-taint.cluster-autoscaler.kubernetes.io/lastlight-interruption"
 NAMES = tuple(f"host-{number}.example" for number in range(200))
 WINDOW, POLL, MARGIN, PATIENCE, RETRY = 60.0, 1.0, 3.0, 1 / 6, 5.0
 MIB = 1024  # KiB
@@ -79,6 +80,10 @@ class Agent:
         self.process.stop()
 
 
+def marks(request):
+    return "gracePeriodSeconds" not in request.body.get("deleteOptions", {})
+
+
 @dataclasses.dataclass
 class Drained:
     """One run: what there was, what the API server recorded, what was measured."""
@@ -105,7 +110,12 @@ class Drained:
         return next(each for each in self.requests if each.verb == "patch" and each.resource == "nodes")
 
     def evictions(self, code=201):
-        return [each for each in self.requests if each.subresource == "eviction" and each.code == code]
+        """Those that ask a pod to go."""
+        return [each for each in self.requests if each.subresource == "eviction" and each.code == code and not marks(each)]
+
+    def markings(self):
+        """Those after our own deletion, which only set the condition DisruptionTarget."""
+        return [each for each in self.requests if each.subresource == "eviction" and marks(each)]
 
     def deletions(self):
         return [each for each in self.requests if each.verb == "delete" and each.resource == "pods"]
@@ -183,7 +193,17 @@ def check_promises(control_plane, run):
     assert TAINT in node["spec"]["taints"]
     body = run.cordon().body
     assert set(body) <= {"spec", "metadata", "apiVersion", "kind"} and set(body["spec"]) == {"unschedulable"}
-    assert set(body.get("metadata", {})) <= {"annotations"}
+    assert set(body.get("metadata", {})) <= {"annotations", "labels"}
+    assert node["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"] == "lastlight"
+    ours = [taint for taint in node["spec"]["taints"] if taint["key"] == OUR_TAINT]
+    assert [taint["effect"] for taint in ours] == ["NoSchedule"]
+    assert len([each for each in run.requests if each.verb == "patch" and each.resource == "nodes"]) <= 3
+    # Nothing is asked of a pod that terminates already, but one marking eviction after our own deletion: it leaves the grace alone.
+    assert {each.name for each in run.markings()} <= {each.name for each in run.deletions()}
+    assert len({each.name for each in run.markings()}) == len(run.markings())
+    for event in told.values():
+        later = [each for each in run.seen if each.kind == "Pod" and each.object["metadata"]["uid"] == uid_of(event.object) and each.wall > event.wall]
+        assert {each.object["metadata"]["deletionTimestamp"] for each in later} <= {event.object["metadata"]["deletionTimestamp"]}
     # Those that stay: nobody asked, nobody was told.
     own = control_plane.pods("kube-system", labels=LABEL)
     staying = work.untouchable() + [pod for pod in own if pod["spec"].get("nodeName") == work.node]
@@ -214,12 +234,17 @@ def check_guarded(run, grace):
     assert {each.body["gracePeriodSeconds"] for each in deletions} <= grace, [each.body for each in deletions]
     told = run.told()
     assert {told[uid_of(pod)].object["metadata"]["deletionGracePeriodSeconds"] for pod in run.work.guarded()} <= grace
+    targets = {each.object["metadata"]["uid"] for each in run.seen if each.kind == "Pod" and any(
+        condition["type"] == "DisruptionTarget" and condition["status"] == "True" for condition in each.object["status"].get("conditions", []))}
+    assert {uid_of(pod) for pod in run.work.guarded()} <= targets
 
 
 def test_a_notice_drains_the_node_as_the_record_shows(control_plane, drain, agent_binary, capsys):  # pylint: disable=redefined-outer-name
     run = drain("drain-spot")
     found = show(capsys, run)
     check_promises(control_plane, run)
+    refused = [each for each in run.requests if each.subresource == "eviction" and each.code == 429]
+    assert found["requests"] <= len(run.work.evictable()) + 12 + len(refused) + 3 * found["guarded"]
     # Cordoned by the first request after the notice, within one poll.
     after = [each for each in run.requests if each.received >= run.shown.wall]
     assert (after[0].verb, after[0].resource, after[0].name, after[0].code) == ("patch", "nodes", run.work.node, 200)

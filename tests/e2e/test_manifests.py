@@ -39,7 +39,7 @@ def test_everything_namespaced_is_in_kube_system(rendered):  # pylint: disable=r
 
 
 @pytest.mark.parametrize("asked", [
-    {"verb": "get", "resource": "nodes"}, {"verb": "patch", "resource": "nodes"},
+    {"verb": "get", "resource": "nodes"}, {"verb": "patch", "resource": "nodes"}, {"verb": "watch", "resource": "nodes"},
     {"verb": "list", "resource": "pods"}, {"verb": "watch", "resource": "pods"}, {"verb": "delete", "resource": "pods", "namespace": "shop"},
     {"verb": "create", "resource": "pods", "subresource": "eviction", "namespace": "shop"},
     {"verb": "create", "resource": "events", "namespace": "default"}, {"verb": "patch", "resource": "events", "namespace": "default"},

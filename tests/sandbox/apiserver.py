@@ -28,6 +28,8 @@ _MAX_PAGES = 16  # unfinished paged lists; the oldest expires
 _ROUTES = (
     ("GET", r"/api/v1/nodes/([^/]+)", "get_node"),
     ("PATCH", r"/api/v1/nodes/([^/]+)", "patch_node"),
+    ("GET", r"/api/v1/nodes", "watch_node"),
+    ("POST", r"/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "review"),
     ("GET", r"/api/v1/pods", "pods"),
     ("GET", r"/api/v1/namespaces/([^/]+)/pods", "pods"),
     ("GET", r"/api/v1/namespaces/([^/]+)/pods/([^/]+)", "get_pod"),
@@ -109,9 +111,20 @@ class ApiServer(Served):
 
     def _patch_node(self, exchange, name):
         kind = exchange.headers.get("Content-Type", "").partition(";")[0]
-        if kind != "application/merge-patch+json":
+        if kind != {dict: "application/merge-patch+json", list: "application/json-patch+json"}.get(type(exchange.json())):
             raise Refused(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
-        exchange.reply_json(200, self.cluster.patch_node(name, exchange.json()))
+        if exchange.query.get("dryRun") == "All":
+            exchange.reply_json(200, self.cluster.get_node(name))
+        else:
+            exchange.reply_json(200, self.cluster.patch_node(name, exchange.json()))
+
+    def _watch_node(self, exchange):
+        if exchange.query.get("watch") not in ("1", "true"):
+            raise Refused(403, "Forbidden", "nodes is forbidden: cannot list resource")
+        watch.serve_node(exchange, self)
+
+    def _review(self, exchange):
+        exchange.reply_json(201, {**exchange.json(), "status": {"allowed": True}})
 
     def _get_pod(self, exchange, namespace, name):
         exchange.reply_json(200, self.cluster.get_pod(namespace, name))

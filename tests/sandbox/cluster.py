@@ -41,6 +41,31 @@ def merge_patch(target, patch):
     return result
 
 
+def json_patch(target, operations):
+    """The part of RFC 6902 that node agents use; a failed test, or a path that is not there, is a 422."""
+    result = copy.deepcopy(target)
+    for operation in operations:
+        *way, last = [key.replace("~1", "/").replace("~0", "~") for key in operation["path"].split("/")[1:]]
+        parent = result
+        for key in way:
+            parent = parent[int(key)] if isinstance(parent, list) else parent.get(key)
+            if not isinstance(parent, (dict, list)):
+                raise Refused(422, "Invalid", f"there is no {operation['path']}")
+        if isinstance(parent, list):
+            there = None if last == "-" else parent[int(last)]
+        else:
+            there = parent.get(last)
+        if operation["op"] == "test" and there != operation["value"]:
+            raise Refused(422, "Invalid", f"testing value {operation['path']} failed")
+        if operation["op"] == "remove":
+            parent.pop(int(last) if isinstance(parent, list) else last)
+        if operation["op"] == "add" and isinstance(parent, list):
+            parent.append(operation["value"])
+        elif operation["op"] == "add":
+            parent[last] = operation["value"]
+    return result
+
+
 class Fate:
     """What happened to one pod; instants are CLOCK_MONOTONIC seconds."""
 
@@ -90,12 +115,13 @@ class Cluster:
             return copy.deepcopy(self.node)
 
     def patch_node(self, name, patch):
+        """A merge patch when it is a dict, a JSON Patch when it is a list."""
         with self.changed:
             self.get_node(name)
-            wanted = patch.get("metadata", {}).get("resourceVersion")
+            wanted = patch.get("metadata", {}).get("resourceVersion") if isinstance(patch, dict) else None
             if wanted not in (None, self.node["metadata"]["resourceVersion"]):
                 raise Refused(409, "Conflict", "the object has been modified; please apply your changes to the latest version")
-            self.node = merge_patch(self.node, patch)
+            self.node = merge_patch(self.node, patch) if isinstance(patch, dict) else json_patch(self.node, patch)
             self.version += 1
             self.node["metadata"]["resourceVersion"] = str(self.version)
             if self.node["spec"].get("unschedulable") and self.cordoned is None:

@@ -35,6 +35,23 @@ def serve(exchange, server, keep):
         exchange.close_connection = True  # the client has gone
 
 
+def serve_node(exchange, server):
+    """The one node as it is, then every change."""
+    stream, cluster, epoch, sent = _Stream(exchange), server.cluster, server.watch_epoch, None
+    try:
+        while not cluster.ended and server.watch_epoch == epoch:
+            with cluster.changed:
+                if cluster.node["metadata"]["resourceVersion"] == sent:
+                    cluster.changed.wait(0.5)
+                node = cluster.get_node(cluster.node["metadata"]["name"])
+            if node["metadata"]["resourceVersion"] != sent:
+                stream.event("MODIFIED" if sent else "ADDED", node)
+                sent = node["metadata"]["resourceVersion"]
+        stream.cut()
+    except OSError:
+        exchange.close_connection = True  # the client has gone
+
+
 def _follow(stream, server, keep, version, timeout, bookmarks):
     epoch, cluster = server.watch_epoch, server.cluster
     ends = time.monotonic() + timeout

@@ -54,3 +54,31 @@ TEST_CASE("D leaves the grace its room, but never less patience than the policy'
   CHECK(delete_at(pod(15), window, policy) == kStart + 56s);
   CHECK(delete_at(pod(15), {kStart, kStart + 2s}, policy) == kStart);
 }
+
+TEST_CASE("a pod's tier: by its readiness gate, its controller, its priority, or as its annotation says") {
+  kube::Pod p = pod(30);
+  CHECK(tier_of(p) == Tier::Rest);
+  p.controller_kind = "StatefulSet";
+  CHECK(tier_of(p) == Tier::Stateful);
+  p.readiness_gates = {"other", "target-health.elbv2.k8s.aws/k8s-x"};
+  CHECK(tier_of(p) == Tier::Balanced);
+  p.readiness_gates = {"cloud.google.com/load-balancer-neg-ready"};
+  CHECK(tier_of(p) == Tier::Balanced);
+  p.priority = 2'000'001'000;
+  CHECK(tier_of(p) == Tier::Critical);
+  p.order = "3";
+  CHECK(tier_of(p) == Tier::Rest);
+  p.order = "7";
+  CHECK(tier_of(p) == Tier::Critical);
+}
+
+TEST_CASE("an eviction out of turn comes a second before D at the latest, never before the notice") {
+  const DrainConfig policy;
+  const Window window{kStart, kStart + 60s};
+  CHECK(evict_at(pod(15), window, policy, true) == kStart);
+  CHECK(evict_at(pod(15), window, policy, false) == kStart + 41s);
+  CHECK(evict_at(pod(15), {kStart, kStart + 2s}, policy, false) == kStart);
+  kube::Pod asks = pod(15);
+  asks.do_not_disrupt = true;
+  CHECK(evict_at(asks, window, policy, true) == kStart + 41s);
+}

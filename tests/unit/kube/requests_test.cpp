@@ -11,23 +11,6 @@ namespace {
 const Server kServer{"https://10.96.0.1:443", "tok"};
 }
 
-TEST_CASE("a cordon is one merge PATCH without a list in it") {
-  const HttpRequest r = cordon_node(kServer, "node-a", "lastlight.io/interruption", "id \"x\"");
-  CHECK(r.method == "PATCH");
-  CHECK(r.url == "https://10.96.0.1:443/api/v1/nodes/node-a");
-  const Json body = *parse_json(r.body);
-  CHECK(bool_at(body, "spec", "unschedulable"));
-  CHECK(find(body, "spec")->size() == 1);
-  CHECK(string_at(body, "metadata", "annotations", "lastlight.io/interruption") == "id \"x\"");
-  bool bearer = false, merge = false;
-  for (const HttpHeader& h : r.headers) {
-    bearer |= h.name == "Authorization" && h.value == "Bearer tok";
-    merge |= h.name == "Content-Type" && h.value == "application/merge-patch+json";
-  }
-  CHECK(bearer);
-  CHECK(merge);
-}
-
 TEST_CASE("names cannot leave their place in the URL") {
   CHECK(percent_encode("a/../b?c=d&e#%") == "a%2F..%2Fb%3Fc%3Dd%26e%23%25");
   CHECK(get_service(kServer, "ns", "../secrets").url ==
@@ -36,6 +19,27 @@ TEST_CASE("names cannot leave their place in the URL") {
         std::string::npos);
   CHECK(list_pods(kServer, "n1", 20, "a=b").url.ends_with("&limit=20&continue=a%3Db"));
   CHECK(watch_pods(kServer, "n1", "42").url.ends_with("&resourceVersion=42"));
+}
+
+TEST_CASE("a marking eviction has no grace, a trial changes nothing") {
+  const PodRef pod{"shop", "web-1", "u-1"};
+  const Json marking = *parse_json(evict_pod(kServer, pod, std::nullopt).body);
+  CHECK(find(marking, "deleteOptions", "gracePeriodSeconds") == nullptr);
+  CHECK(string_at(marking, "deleteOptions", "preconditions", "uid") == "u-1");
+  const HttpRequest trial = evict_pod(kServer, pod, 5, true);
+  CHECK(trial.url.ends_with("/eviction?dryRun=All"));
+  CHECK(parse_json(trial.body)->at("deleteOptions").at("dryRun") == Json::array({"All"}));
+}
+
+TEST_CASE("an Event about a pod stands in its namespace") {
+  NodeEvent event;
+  event.node = "n";
+  event.name = "e";
+  CHECK(create_event(kServer, event).url.ends_with("/namespaces/default/events"));
+  event.pod = PodRef{"shop", "web-1", "u-1"};
+  const HttpRequest about = create_event(kServer, event);
+  CHECK(about.url.ends_with("/namespaces/shop/events"));
+  CHECK(string_at(*parse_json(about.body), "involvedObject", "uid") == "u-1");
 }
 
 TEST_CASE("evictions and deletes carry grace and UID") {
@@ -56,7 +60,7 @@ TEST_CASE("evictions and deletes carry grace and UID") {
 
 TEST_CASE("an Event names the node as the kubelet does") {
   const HttpRequest r =
-      create_event(kServer, {"n1", "n1.cordon.1", "Normal", "Cordon", "done", "2017-09-18T08:22:00Z"});
+      create_event(kServer, {"n1", std::nullopt, "n1.cordon.1", "Normal", "Cordon", "done", "2017-09-18T08:22:00Z"});
   const Json body = *parse_json(r.body);
   CHECK(r.url.ends_with("/api/v1/namespaces/default/events"));
   CHECK(string_at(body, "involvedObject", "uid") == "n1");

@@ -1,0 +1,119 @@
+#include "agent/kube/node.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace lastlight::kube {
+namespace {
+
+constexpr std::string_view kMergePatch = "application/merge-patch+json";
+constexpr std::string_view kJsonPatch = "application/json-patch+json";
+
+std::string node_path(std::string_view node) {
+  return "/api/v1/nodes/" + percent_encode(node);
+}
+
+std::string managed(std::string path, bool dry_run) {
+  return path + "?fieldManager=" + std::string(kManager) + (dry_run ? "&dryRun=All" : "");
+}
+
+// RFC 6901 s3.
+std::string pointer(std::string_view key) {
+  std::string out;
+  for (const char c : key)
+    out += c == '~' ? std::string("~0") : c == '/' ? std::string("~1") : std::string(1, c);
+  return out;
+}
+
+Json as_json(const Taint& taint) {
+  Json json = {{"key", taint.key}, {"effect", taint.effect}};
+  if (!taint.value.empty()) json["value"] = taint.value;
+  return json;
+}
+
+void test_and_remove(Json& operations, const std::string& path, Json value) {
+  operations.push_back(Json{{"op", "test"}, {"path", path}, {"value", std::move(value)}});
+  operations.push_back(Json{{"op", "remove"}, {"path", path}});
+}
+
+// "node is shutting down" is the kubelet's message (pkg/kubelet/nodestatus) while it stops the pods.
+bool is_shutting_down(const Json& json) {
+  return std::ranges::any_of(array_at(json, "status", "conditions"), [](const Json& condition) {
+    return string_at(condition, "type") == "Ready" && string_at(condition, "status") == "False" &&
+           string_at(condition, "message").find("shutting down") != std::string::npos;
+  });
+}
+
+}  // namespace
+
+std::optional<Node> read_node(const Json& json) {
+  Node node;
+  node.name = string_at(json, "metadata", "name");
+  if (node.name.empty()) return std::nullopt;
+  node.uid = string_at(json, "metadata", "uid");
+  const std::string version = string_at(json, "metadata", "resourceVersion");
+  std::from_chars(version.data(), version.data() + version.size(), node.resource_version);
+  node.unschedulable = bool_at(json, "spec", "unschedulable");
+  node.shutting_down = is_shutting_down(json);
+  node.annotation = string_at(json, "metadata", "annotations", kAnnotation);
+  node.exclude_label = string_at(json, "metadata", "labels", kExcludeLabel);
+  for (const Json& entry : array_at(json, "metadata", "managedFields")) {
+    if (string_at(entry, "manager") != kManager) continue;
+    node.our_cordon |= find(entry, "fieldsV1", "f:spec", "f:unschedulable") != nullptr;
+  }
+  const Json* taints = find(json, "spec", "taints");
+  node.has_taints = taints != nullptr && taints->is_array();
+  for (const Json& taint : array_or_empty(taints))
+    node.taints.push_back({string_at(taint, "key"), string_at(taint, "value"), string_at(taint, "effect")});
+  return node;
+}
+
+HttpRequest get_node(const Server& server, std::string_view node) {
+  return request(server, "GET", node_path(node));
+}
+
+HttpRequest watch_node(const Server& server, std::string_view node) {
+  return as_watch(request(server, "GET",
+                          "/api/v1/nodes?fieldSelector=" + percent_encode("metadata.name=" + std::string(node)) +
+                              "&watch=1&allowWatchBookmarks=true"));
+}
+
+HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation, bool dry_run) {
+  Json annotations = Json::object();
+  annotations[std::string(kAnnotation)] = std::string(annotation);
+  Json labels = Json::object();
+  labels[std::string(kExcludeLabel)] = std::string(kExcludeValue);
+  const Json body = {{"metadata", Json{{"annotations", annotations}, {"labels", labels}}},
+                     {"spec", Json{{"unschedulable", true}}}};
+  return with_body(request(server, "PATCH", managed(node_path(node), dry_run)), body, std::string(kMergePatch));
+}
+
+HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list) {
+  Json operations = Json::array();
+  if (to_list) {
+    operations.push_back(Json{{"op", "add"}, {"path", "/spec/taints/-"}, {"value", as_json(taint)}});
+  } else {
+    operations.push_back(Json{{"op", "test"}, {"path", "/spec/taints"}, {"value", nullptr}});
+    operations.push_back(Json{{"op", "add"}, {"path", "/spec/taints"}, {"value", Json::array({as_json(taint)})}});
+  }
+  return with_body(request(server, "PATCH", managed(node_path(node), false)), operations, std::string(kJsonPatch));
+}
+
+std::optional<HttpRequest> unmark_node(const Server& server, const Node& node, std::string_view taint_key) {
+  Json operations = Json::array();
+  if (!node.annotation.empty()) {
+    test_and_remove(operations, "/metadata/annotations/" + pointer(kAnnotation), node.annotation);
+  }
+  if (node.exclude_label == kExcludeValue) {
+    test_and_remove(operations, "/metadata/labels/" + pointer(kExcludeLabel), node.exclude_label);
+  }
+  if (node.unschedulable && node.our_cordon) test_and_remove(operations, "/spec/unschedulable", true);
+  const auto ours = std::ranges::find(node.taints, taint_key, &Taint::key);
+  if (!taint_key.empty() && ours != node.taints.end()) {
+    test_and_remove(operations, "/spec/taints/" + std::to_string(ours - node.taints.begin()), as_json(*ours));
+  }
+  if (operations.empty()) return std::nullopt;
+  return with_body(request(server, "PATCH", managed(node_path(node.name), false)), operations, std::string(kJsonPatch));
+}
+
+}  // namespace lastlight::kube

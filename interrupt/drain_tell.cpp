@@ -1,0 +1,155 @@
+// What is told: facts for logs and metrics, Kubernetes Events, and the account of the pods.
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdio>
+#include <utility>
+
+#include "interrupt/drain.h"
+#include "interrupt/timestamp.h"
+
+namespace lastlight::interrupt {
+namespace {
+
+// FNV-1a: names the Event of one notice the same at every try.
+std::string short_hash(std::string_view text) {
+  std::uint64_t hash = 14695981039346656037ULL;
+  for (const char c : text)
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  std::array<char, 17> hex{};
+  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(hash));
+  return hex.data();
+}
+
+std::string event_name(std::string_view node, std::string_view reason, std::string_view id) {
+  std::string name(node.substr(0, 200));  // an object's name has 253 characters at most
+  while (!name.empty() && !std::isalnum(static_cast<unsigned char>(name.back())))
+    name.pop_back();
+  name += '.';
+  for (const char c : reason)
+    name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name + '.' + short_hash(id);
+}
+
+}  // namespace
+
+void Drain::order_events(DrainStep& step, Instant now) {
+  if (!heard_) return;  // until then their time, which is the server's, is not known
+  for (std::size_t i = 0; i < events_.size(); ++i) {
+    PendingEvent& pending = events_[i];
+    Once& call = pending.call;
+    if (call.done || call.hopeless || call.in_flight) continue;
+    if (now < call.next_try) {
+      step.wake = std::min(step.wake, call.next_try);
+      continue;
+    }
+    if (in_flight_ >= policy_.max_in_flight) return;
+    call.in_flight = true;
+    pending.event.time = event_time(pending.happened);
+    order(step, Call::Event, 5, kube::create_event(server_, pending.event), {.call = Call::Event, .event = i}, now);
+  }
+}
+
+bool Drain::all_told() const {
+  return listed_ && std::ranges::all_of(pods_, [](const auto& entry) {
+           const Fate fate = entry.second.fate;
+           return fate != Fate::Waiting && fate != Fate::Refused && fate != Fate::Forbidden;
+         });
+}
+
+bool Drain::drained() const {
+  return listed_ && std::ranges::all_of(pods_, [](const auto& entry) {
+           return entry.second.fate == Fate::Gone || entry.second.fate == Fate::Stays;
+         });
+}
+
+void Drain::announce(Instant now) {
+  if (!told_announced_ && all_told()) {
+    told_announced_ = true;
+    fact(Fact::Kind::AllTold, now, node_);
+  }
+  if (!drained_announced_ && marks_.cordoned() && drained()) {
+    drained_announced_ = true;
+    fact(Fact::Kind::Drained, now, node_);
+    tell_node(now, "Normal", "CordonAndDrain", "Node successfully cordoned and drained");
+  }
+}
+
+void Drain::fact(Fact::Kind kind, Instant now, std::string subject, std::string text) {
+  if (facts_.size() >= kMaxFacts) {
+    ++counters_.facts_lost;
+    return;
+  }
+  facts_.push_back({.kind = kind, .at = now, .subject = std::move(subject), .text = std::move(text)});
+}
+
+std::vector<Fact> Drain::take_facts() {
+  return std::exchange(facts_, {});
+}
+
+void Drain::tell_node(Instant now, std::string type, std::string reason, std::string message) {
+  tell(now, {.node = node_,
+             .pod = {},
+             .name = event_name(node_, reason, saved_.notice.id),
+             .type = std::move(type),
+             .reason = std::move(reason),
+             .message = std::move(message),
+             .time = {}});
+}
+
+void Drain::tell_pod(Instant now, const kube::Pod& pod, std::string reason, std::string message) {
+  tell(now, {.node = node_,
+             .pod = kube::PodRef{pod.namespace_name, pod.name, pod.uid},
+             .name = event_name(pod.name, reason, saved_.notice.id + pod.uid),
+             .type = "Warning",
+             .reason = std::move(reason),
+             .message = std::move(message),
+             .time = {}});
+}
+
+void Drain::tell(Instant now, kube::NodeEvent event) {
+  if (events_.size() >= kMaxEvents) {
+    ++counters_.events_over_bound;
+    return;
+  }
+  events_.push_back({.event = std::move(event), .call = {}, .happened = now});
+}
+
+Outcome Drain::outcome() const {
+  Outcome out;
+  for (const auto& [uid, record] : pods_) {
+    if (!record.told) {
+      const bool owed = record.fate == Fate::Waiting || record.fate == Fate::Refused ||
+                        record.fate == Fate::Forbidden || record.fate == Fate::Returned;
+      out.never_told += owed ? 1 : 0;
+      out.returned += record.fate == Fate::Returned ? 1 : 0;
+      continue;
+    }
+    (record.by == Fate::Evicted ? out.evicted : record.by == Fate::Deleted ? out.deleted : out.joined) += 1;
+    (record.fate == Fate::Gone || record.fate == Fate::Stays ? out.gone : out.running) += 1;
+  }
+  return out;
+}
+
+void Drain::end(Instant now) {
+  const Outcome o = outcome();
+  fact(Fact::Kind::Ended, now, node_,
+       std::to_string(o.evicted) + " evicted, " + std::to_string(o.deleted) + " deleted, " + std::to_string(o.joined) +
+           " told by others; of those " + std::to_string(o.gone) + " ended and " + std::to_string(o.running) +
+           " still run; never told " + std::to_string(o.never_told) + (listed_ ? "" : "; the pods were never listed"));
+  for (const auto& [uid, record] : pods_) {
+    const bool owed = record.fate == Fate::Waiting || record.fate == Fate::Refused || record.fate == Fate::Forbidden;
+    if (owed && !record.told) {
+      fact(Fact::Kind::NeverTold, now, record.pod.namespace_name + "/" + record.pod.name,
+           record.last_error.empty() ? "no answer from the API server" : record.last_error);
+    }
+  }
+}
+
+std::string Drain::event_time(Instant at) const {
+  if (!server_clock_) return {};
+  return format_rfc3339(server_clock_->first +
+                        std::chrono::duration_cast<std::chrono::milliseconds>(at - server_clock_->second));
+}
+
+}  // namespace lastlight::interrupt
