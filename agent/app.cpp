@@ -84,6 +84,7 @@ App::App(Config config, io::FileDescriptor supervisor)
                               if (state == Takeover::State::Held) start_self_probe();
                             }}),
       lag_timer_(loop_, [this] { measure_lag(); }),
+      last_pods_(loop_, config_, api_server_, api_client_, [this] { settle_leaving(); }),
       leaving_timer_(loop_, [this] { settle_leaving(); }),
       terminate_(loop_, SIGTERM, [this] { on_terminate(); }),
       interrupted_(loop_, SIGINT, [this] { on_terminate(); }) {}
@@ -229,13 +230,14 @@ void App::measure_lag() {
 // -------------------------------------------------------------------------------------------------------------------------
 
 void App::on_terminate() {
+  if (!leaving_.asked()) last_pods_.ask(interruption_ && interruption_->notice());
   leaving_.on_terminate(loop_.now());
   log::info("agent.terminating", {{"in_flight", forwarder_.flights()}});
   settle_leaving();
 }
 
 void App::settle_leaving() {
-  const Leaving::Facts facts{.pods = Leaving::Pods::None,
+  const Leaving::Facts facts{.pods = last_pods_.pods(),
                              .taken_over = takeover_.intercepting(),
                              .owed = forwarder_.flights() + server_.unsent()};
   const Leaving::Step step = leaving_.decide(facts, loop_.now());

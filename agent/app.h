@@ -15,6 +15,7 @@
 #include "agent/io/loop.h"
 #include "agent/io/signal.h"
 #include "agent/io/timer.h"
+#include "agent/last_pods.h"
 #include "agent/leaving.h"
 #include "agent/own_names.h"
 #include "agent/self_probe.h"
@@ -77,6 +78,7 @@ class App {
   Histogram loop_lag_;
   Instant lag_due_{};
   io::Timer lag_timer_;
+  LastPods last_pods_;
   io::Timer leaving_timer_;
   io::Signal terminate_;
   io::Signal interrupted_;

@@ -1,6 +1,7 @@
 #include "agent/kube/node.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 namespace lastlight::kube {
@@ -66,6 +67,14 @@ std::optional<Node> read_node(const Json& json) {
   for (const Json& taint : array_or_empty(taints))
     node.taints.push_back({string_at(taint, "key"), string_at(taint, "value"), string_at(taint, "effect")});
   return node;
+}
+
+bool is_draining(const Node& node) {
+  constexpr std::array<std::string_view, 3> kRemovedBy = {"ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted",
+                                                          "karpenter.sh/disruption"};
+  return node.unschedulable || node.shutting_down || std::ranges::any_of(node.taints, [&](const Taint& taint) {
+           return std::ranges::find(kRemovedBy, taint.key) != kRemovedBy.end();
+         });
 }
 
 HttpRequest get_node(const Server& server, std::string_view node) {

@@ -40,6 +40,8 @@ struct Node {
 
 // nullopt for what has no name.
 std::optional<Node> read_node(const Json& json);
+// Are its pods being moved away: cordoned (kubectl drain, ourselves), shutting down, or removed by an autoscaler?
+bool is_draining(const Node& node);
 
 HttpRequest get_node(const Server& server, std::string_view node);
 // The node as it is, then every change: one event stream about one object.

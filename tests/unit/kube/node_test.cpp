@@ -79,3 +79,18 @@ TEST_CASE("a taint is added to the list, or makes it where there is none") {
   CHECK(making[0]["value"].is_null());
   CHECK(making[1]["value"].size() == 1);
 }
+
+TEST_CASE("a cordoned node is being drained, and so is one that shuts down or that an autoscaler removes") {
+  Node node;
+  CHECK(!is_draining(node));
+  node.taints = {{"dedicated", "", "NoSchedule"}};
+  CHECK(!is_draining(node));
+  node.taints.push_back({"karpenter.sh/disrupted", "", "NoSchedule"});
+  CHECK(is_draining(node));
+  node.taints.clear();
+  node.shutting_down = true;
+  CHECK(is_draining(node));
+  node.shutting_down = false;
+  node.unschedulable = true;
+  CHECK(is_draining(node));
+}
