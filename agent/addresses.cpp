@@ -204,7 +204,7 @@ void Addresses::apply_upstreams(std::uint32_t zone) {
   });
   if (state.upstreams == upstreams) return;  // connections and what is known of each upstream stay
   state.upstreams = upstreams;
-  upstream_.set_upstreams(zone, std::move(upstreams), config.protocol);
+  upstream_.set_upstreams(zone, std::move(upstreams), config.protocol, config.guard);
 }
 
 std::optional<Endpoint> Addresses::listener_reached_by(const Endpoint& upstream) const {

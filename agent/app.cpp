@@ -192,7 +192,7 @@ std::string App::render_metrics() const {
                           .cache = forwarder_.cache_counters(),
                           .cut = forwarder_.cut_counters(),
                           .upstream = upstream_.counters(),
-                          .upstream_health = upstream_.health(),
+                          .upstreams = upstream_.view(),
                           .upstreams_refused = addresses_.refused_upstreams(),
                           .server = server_.counters(),
                           .receive_buffer = server_.receive_buffer(),
@@ -224,6 +224,16 @@ void App::measure_lag() {
   loop_lag_.add(now - lag_due_);
   lag_due_ = now + kLagPeriod;
   lag_timer_.start_at(lag_due_);
+  count_metadata_packets();
+}
+
+// The metadata service and a guarded resolver share one allowance of the network card. A poll is a segment and two
+// acknowledgements on a connection that mostly is there already: four packets are counted.
+void App::count_metadata_packets() {
+  if (!interruption_) return;
+  const std::uint64_t requests = interruption_->source().counters().requests;
+  upstream_.metadata_packets(static_cast<std::uint32_t>(4 * (requests - metadata_requests_)));
+  metadata_requests_ = requests;
 }
 
 // Leaving

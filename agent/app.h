@@ -49,6 +49,7 @@ class App {
   void settle_leaving();
   void start_self_probe();
   void measure_lag();
+  void count_metadata_packets();
   std::string render_metrics() const;
   http::Readiness readiness() const;
 
@@ -77,6 +78,7 @@ class App {
   std::unique_ptr<io::HttpServer> http_server_;
   Histogram loop_lag_;
   Instant lag_due_{};
+  std::uint64_t metadata_requests_ = 0;  // that the pace of guarded upstreams knows of
   io::Timer lag_timer_;
   LastPods last_pods_;
   io::Timer leaving_timer_;

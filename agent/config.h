@@ -31,7 +31,8 @@ struct AddressSpec {
   bool operator==(const AddressSpec&) const = default;
 };
 
-enum class Protocol { Udp, Tcp };  // Udp: retried over TCP when the answer is truncated (RFC 7766 s5)
+enum class Protocol { Udp, Tcp };    // Udp: retried over TCP when the answer is truncated (RFC 7766 s5)
+enum class Guard { Auto, On, Off };  // keep a packet pace toward upstreams; Auto: those with a link-local address
 
 // Whether a zone's missing names answer for those below them (dnscache/cut.h). Auto: in the cluster domain.
 enum class NxdomainCut { Auto, On, Off };
@@ -41,6 +42,7 @@ struct ZoneConfig {
   std::vector<AddressSpec> upstreams;  // asked in order of health; empty with from_resolv_conf
   bool from_resolv_conf = false;       // `upstreams: resolv.conf`: the node's file, followed as it changes
   Protocol protocol = Protocol::Udp;
+  Guard guard = Guard::Auto;
   Duration min_ttl = 0s;
   Duration max_ttl = 3600s;
   Duration max_negative_ttl = 30s;  // NXDOMAIN and NODATA (RFC 2308 s5)
@@ -59,6 +61,7 @@ struct DnsConfig {
   Bytes cache_size = mib(32);
   Duration query_timeout = 5s;       // a question's whole life upstream; then SERVFAIL with an extended error
   Duration attempt_timeout = 2s;     // one upstream's turn
+  std::uint32_t guard_pace = 900;    // packets a second to guarded upstreams; AWS drops beyond 1024
   Duration failure_ttl = 1s;         // RFC 9520 s3.2: failures are cached at least 1 s
   std::uint32_t max_flights = 4096;  // distinct questions in flight
   // Clients per question in flight: a whole node may ask one cold name at once. A waiter is some 250 bytes, and there

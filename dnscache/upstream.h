@@ -1,12 +1,6 @@
-// Carries questions to the upstreams and replies back, with c-ares as the transport (the only file that includes
-// ares.h). What is asked of whom, and when it is given up, is UpstreamPool's; this owns channels, sockets, transaction
-// IDs and the two timers.
-//
-// One c-ares channel has one server, one protocol and one socket. Over UDP eight channels per upstream are open at a
-// time, one drawn at random per question and each replaced after 200 questions or 10 s, so that neither ID nor source
-// port can be guessed (RFC 5452 s9.2). Over TCP a question takes an idle connection or opens another, since a server
-// may answer one connection strictly in order; at 32 connections the least loaded is shared. c-ares matches a reply by
-// ID, question and sender, ignores all else and keeps waiting.
+// Carries questions to the upstreams and replies back. What is asked of whom, on which channel, and when it is given
+// up, is UpstreamPool's; this carries out its orders on c-ares channels, keeps each question's bytes for another
+// attempt, and owns the timers.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +19,12 @@ namespace lastlight::dns {
 
 struct UpstreamCounters {
   UpstreamPoolCounters pool;
+  PaceCounters pace;
   std::uint64_t replies = 0;
   std::uint64_t channels_opened = 0;
   std::uint64_t channels = 0;  // gauge
   std::uint64_t flights = 0;   // gauge
+  std::uint64_t waiting = 0;   // gauge: of those, for an upstream or the pace
 };
 
 class Upstream {
@@ -40,9 +36,11 @@ class Upstream {
   Upstream(io::Loop& loop, const DnsConfig& config, Result result);
   ~Upstream();  // flights under way end without a word
 
-  void set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol);
+  void set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol, Guard guard = Guard::Auto);
   void ask(const Ask& ask);
-  std::map<Endpoint, bool> health() const;  // see UpstreamPool
+  void metadata_packets(std::uint32_t packets);  // were sent to the metadata service: they count toward the pace
+  std::map<Endpoint, bool> health() const;       // of every upstream a zone names
+  std::map<Endpoint, UpstreamView> view() const;
   UpstreamCounters counters() const;
 
  private:

@@ -5,147 +5,221 @@
 
 namespace lastlight::dns {
 
-UpstreamPool::UpstreamPool(Duration attempt_timeout, Duration query_timeout)
-    : attempt_timeout_(attempt_timeout), query_timeout_(query_timeout) {}
+UpstreamPool::UpstreamPool(const DnsConfig& config, UpstreamChannels::Draw draw)
+    : attempt_timeout_(config.attempt_timeout),
+      query_timeout_(config.query_timeout),
+      draw_(std::move(draw)),
+      pace_(config.guard_pace) {}
 
-void UpstreamPool::set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol) {
-  zones_[zone] = {std::move(upstreams), protocol};
-  std::erase_if(health_, [this](const auto& entry) {
-    return std::ranges::none_of(zones_, [&](const auto& z) {
-      return std::ranges::find(z.second.upstreams, entry.first) != z.second.upstreams.end();
-    });
-  });
-}
-
-std::map<Endpoint, bool> UpstreamPool::health() const {
-  std::map<Endpoint, bool> out;
-  for (const auto& [index, zone] : zones_) {
-    for (const Endpoint& upstream : zone.upstreams)
-      out.emplace(upstream, healthy(upstream));
-  }
-  return out;
-}
-
-UpstreamPool::Order UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now) {
+void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& out) {
   const auto found = zones_.find(zone);
-  if (found == zones_.end() || found->second.upstreams.empty()) return Finish{id, Failure::NoUpstream};
+  if (found == zones_.end() || found->second.upstreams.empty()) {
+    out.push_back(Finish{id, Failure::NoUpstream});
+    return;
+  }
   forget(id);
   Flight& flight = flights_[id];
-  flight.upstreams = found->second.upstreams;
+  for (const Endpoint& upstream : found->second.upstreams)
+    flight.upstreams.push_back({&peers_.at(upstream), 0});
   flight.protocol = found->second.protocol;
-  flight.tried.assign(flight.upstreams.size(), 0);
   flight.end = now + query_timeout_;
-  ++flight.fresh;
-  return send(id, flight, choose(flight, now), flight.protocol, now);
+  hedge_budget_ = std::min(hedge_budget_ + kHedgeShare, kHedgeSavings);
+  ask(id, flight, Why::First, now, out);
 }
 
-// The least tried in this flight; among those the healthy before the failed; then the configured order.
-std::size_t UpstreamPool::choose(const Flight& flight, Instant now) {
-  std::size_t best = 0;
-  auto rank = [&](std::size_t i) {
-    const auto health = health_.find(flight.upstreams[i]);
-    const bool last = health != health_.end() && health->second.down && now < health->second.retry_at;
-    return std::tuple(flight.tried[i], last, i);
-  };
-  for (std::size_t i = 1; i < flight.upstreams.size(); ++i) {
-    if (rank(i) < rank(best)) best = i;
+// A first attempt probes whoever is due to be probed. Otherwise the least tried of those that are up, in the configured
+// order; a hedge probes nobody.
+UpstreamPool::Candidate* UpstreamPool::choose(Flight& flight, Why why, Instant now) {
+  const bool none_up = std::ranges::all_of(flight.upstreams, [](const Candidate& c) { return c.peer->health.down(); });
+  Candidate* best = nullptr;
+  for (Candidate& each : flight.upstreams) {
+    UpstreamHealth& health = each.peer->health;
+    const bool probe = health.down() && now >= health.next_probe(none_up);
+    if (probe && (why == Why::First || (why == Why::Retry && none_up))) {
+      health.on_probe(now);
+      ++counters_.probes;
+      return &each;
+    }
+    if (!health.down() && (best == nullptr || each.tried < best->tried)) best = &each;
   }
-  // On probation: this question tries it, the others go elsewhere meanwhile.
-  const auto health = health_.find(flight.upstreams[best]);
-  if (health != health_.end() && health->second.down)
-    health->second.retry_at = std::max(health->second.retry_at, now + attempt_timeout_);
   return best;
 }
 
-UpstreamPool::Order UpstreamPool::send(FlightId id, Flight& flight, std::size_t upstream, Protocol protocol,
-                                       Instant now) {
-  deadlines_.erase({flight.deadline, id});
-  ++flight.tried[upstream];
-  flight.asked = upstream;
-  flight.over = protocol;
-  ++flight.attempt;
-  flight.deadline = std::min(now + attempt_timeout_, flight.end);
-  flight.sent.emplace_back(flight.upstreams[upstream], protocol);
-  deadlines_.emplace(flight.deadline, id);
-  ++counters_.attempts;
-  if (flight.attempt > 1) ++counters_.retries;
-  return Send{id, flight.attempt, flight.upstreams[upstream], protocol};
+// The same upstream again, by another way: past a connection that answers in order by UDP, and past whatever keeps UDP
+// from getting through by TCP.
+Protocol UpstreamPool::protocol_for(const Flight& flight, const Candidate& candidate, Instant now) const {
+  if (flight.tcp_asked || candidate.tried >= 2) return Protocol::Tcp;
+  if (candidate.tried == 1 && flight.protocol == Protocol::Tcp && candidate.peer->channels.strict(now))
+    return Protocol::Udp;
+  return flight.protocol;
 }
 
-UpstreamPool::Order UpstreamPool::next(FlightId id, Flight& flight, Failure why, Instant now) {
-  if (flight.fresh >= kMaxAttempts || now >= flight.end) return finish(id, why);
-  ++flight.fresh;
-  return send(id, flight, choose(flight, now), flight.protocol, now);
-}
-
-UpstreamPool::Finish UpstreamPool::finish(FlightId id, Failure why) {
-  forget(id);
-  return {id, why};
-}
-
-void UpstreamPool::forget(FlightId id) {
-  const auto found = flights_.find(id);
-  if (found == flights_.end()) return;
-  deadlines_.erase({found->second.deadline, id});
-  flights_.erase(found);
-}
-
-UpstreamPool::Verdict UpstreamPool::on_reply(FlightId id, std::uint32_t attempt, bool truncated, Instant now) {
-  const auto found = flights_.find(id);
-  if (found == flights_.end() || attempt == 0 || attempt > found->second.attempt) {
-    ++counters_.late;
-    return {};
+void UpstreamPool::ask(FlightId id, Flight& flight, Why why, Instant now, Orders& out) {
+  Candidate* to = choose(flight, why, now);
+  const bool optional = why == Why::Hedge || why == Why::Moved;
+  if (to == nullptr) {
+    if (optional) return set_deadline(id, flight, flight.turn_ends);
+    return wait_for(Wait::Upstream, id, flight, now, out);
   }
-  Flight& flight = found->second;
-  const auto [from, protocol] = flight.sent[attempt - 1];
-  health_.erase(from);
-  if (!truncated) {
-    // Of an earlier attempt too: an answer that took long is still the answer.
-    forget(id);
-    return {.deliver = true, .order = std::nullopt};
+  if (send(id, flight, *to, protocol_for(flight, *to, now), why, now, out)) {
+    ++flight.attempts;
+    ++to->tried;
+    ++counters_.attempts;
+    if (why != Why::First) ++counters_.retries;
+    if (why == Why::Hedge) ++counters_.hedges;
+    if (why == Why::Hedge) hedge_budget_ -= 1;
+    if (why == Why::Moved) ++counters_.moved;
+  } else if (optional) {
+    ++counters_.hedges_refused;
+    set_deadline(id, flight, flight.turn_ends);
+  } else {
+    wait_for(Wait::Pace, id, flight, now, out);
   }
-  if (protocol == Protocol::Tcp) return {.deliver = false, .order = finish(id, Failure::Truncated)};
-  if (flight.over == Protocol::Tcp || now >= flight.end) return {};  // somebody is asked over TCP already
-  ++counters_.tcp_fallbacks;
-  flight.protocol = Protocol::Tcp;
-  const auto upstream = std::ranges::find(flight.upstreams, from) - flight.upstreams.begin();
-  return {.deliver = false, .order = send(id, flight, static_cast<std::size_t>(upstream), Protocol::Tcp, now)};
 }
 
-std::optional<UpstreamPool::Order> UpstreamPool::on_failure(FlightId id, std::uint32_t attempt, Failure why,
-                                                            Instant now) {
-  const auto found = flights_.find(id);
-  if (found == flights_.end() || attempt != found->second.attempt) {
+// False when the pace forbids it now.
+bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol protocol, Why why, Instant now,
+                        Orders& out) {
+  Peer& peer = *to.peer;
+  if (peer.guarded) {
+    const std::uint32_t most =
+        protocol == Protocol::Udp ? Pace::kUdpQuestion : Pace::kTcpConnection + Pace::kTcpQuestion;
+    if ((!flight.queued && !paced_.empty()) || pace_.ready_at(most, now) > now) return false;
+  }
+  const auto place = peer.channels.place(protocol, why == Why::Retry, peer.latency, now, last_channel_ + 1, draw_);
+  if (place.fresh) ++last_channel_;
+  const SendId send = ++last_send_;
+  const bool over_tcp = place.protocol == Protocol::Tcp;
+  if (peer.guarded) {
+    const std::uint32_t connection = place.fresh ? Pace::kTcpConnection : 0;
+    pace_.take(over_tcp ? Pace::kTcpQuestion + connection : Pace::kUdpQuestion, now);
+  }
+  if (protocol != place.protocol) ++counters_.udp_overflows;
+  peer.channels.sent(place.channel, send, now);
+  sent_.emplace(send, Sent{id, &peer, place.channel, now, false});
+  flight.sends[flight.sent++] = send;
+  flight.wait = Wait::Answer;
+  flight.behind = over_tcp && place.ahead > 0 && peer.channels.strict(now);
+  flight.turn_ends = std::min(now + turn(peer), flight.end);
+  const Duration patience = flight.behind
+                                ? peer.latency.patience() + peer.latency.median() * static_cast<int>(place.ahead)
+                            : peer.latency.known() ? peer.latency.p99()
+                                                   : turn(peer);  // nothing learned: no hedge
+  set_deadline(id, flight, std::min(now + patience, flight.turn_ends));
+  if (sweep_at_ == kNever) sweep_at_ = now + kSweep;
+  out.push_back(Send{send, id, place.channel, peer.endpoint, place.protocol});
+  return true;
+}
+
+std::optional<FlightId> UpstreamPool::on_reply(SendId send, Reply reply, Instant now, Orders& out) {
+  const auto found = sent_.find(send);
+  if (found == sent_.end()) return std::nullopt;
+  const Sent sent = found->second;
+  sent_.erase(found);
+  Peer& peer = *sent.peer;
+  peer.health.on_reply(now);
+  const auto heard = peer.channels.on_reply(sent.channel, send, sent.at, now);
+  if (heard) peer.latency.add(heard->taken);
+  if (reply == Reply::FormatError) peer.channels.retire(sent.channel);
+  if (!parked_.empty()) serve_parked(2, now, out);
+
+  const auto waits = flights_.find(sent.flight);
+  if (waits == flights_.end()) {
     ++counters_.late;
     return std::nullopt;
   }
-  Flight& flight = found->second;
-  failed(flight.upstreams[flight.asked], why, now);
-  return next(id, flight, why, now);
-}
-
-void UpstreamPool::failed(const Endpoint& upstream, Failure why, Instant now) {
-  ++(why == Failure::Timeout ? counters_.timeouts : counters_.network_errors);
-  Health& health = health_[upstream];
-  ++health.silences;
-  // One lost datagram is no failure; a refusal is.
-  if (why == Failure::Timeout && health.silences < 2 && !health.down) return;
-  // Many questions may fail together: they are one failure, and the back-off grows once per probation.
-  if (health.down && now < health.retry_at - attempt_timeout_) return;
-  health.probation = health.down ? std::min(health.probation * 2, kLongestProbation) : kFirstProbation;
-  health.down = true;
-  health.retry_at = now + health.probation;
-}
-
-std::vector<UpstreamPool::Order> UpstreamPool::on_time(Instant now) {
-  std::vector<Order> orders;
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
-    const FlightId id = deadlines_.begin()->second;
-    Flight& flight = flights_.at(id);
-    failed(flight.upstreams[flight.asked], Failure::Timeout, now);
-    orders.push_back(next(id, flight, Failure::Timeout, now));
+  Flight& flight = waits->second;
+  if (reply != Reply::Truncated) {
+    // Of an earlier attempt too: an answer that took long is still the answer. Those that were passed are judged now,
+    // since nobody will wait for their turn to end.
+    if (send != flight.sends[0]) ++counters_.hedges_won;
+    for (std::uint32_t i = 0; i < flight.sent && flight.sends[i] < send; ++i)
+      turn_over(flight.sends[i], now);
+    forget(sent.flight);
+    return sent.flight;
   }
-  return orders;
+  const bool over_tcp = heard && heard->over_tcp;
+  if (over_tcp) {
+    finish(sent.flight, Failure::Truncated, out);
+  } else if (!flight.tcp_asked && now < flight.end) {
+    flight.tcp_asked = true;
+    const auto candidate = std::ranges::find(flight.upstreams, &peer, &Candidate::peer);
+    flight.queued = true;
+    if (this->send(sent.flight, flight, *candidate, Protocol::Tcp, Why::First, now, out)) {
+      ++counters_.tcp_fallbacks;
+    } else {
+      wait_for(Wait::Pace, sent.flight, flight, now, out);
+    }
+  }
+  return std::nullopt;
+}
+
+void UpstreamPool::on_failure(SendId send, Failure why, Instant now, Orders& out) {
+  const auto found = sent_.find(send);
+  if (found == sent_.end()) return;
+  const Sent sent = found->second;
+  sent_.erase(found);
+  const bool tells = sent.peer->channels.on_failure(sent.channel, send);
+  if (why == Failure::Timeout) return;  // the transport's clean-up: its turn was over long ago
+  ++counters_.network_errors;
+  if (tells) blame(*sent.peer, sent.at, now);
+  const auto waits = flights_.find(sent.flight);
+  if (waits == flights_.end()) return;
+  Flight& flight = waits->second;
+  flight.why = why;
+  if (flight.wait == Wait::Answer && send == flight.sends[flight.sent - 1]) again(sent.flight, flight, now, out);
+}
+
+// The last attempt has failed.
+void UpstreamPool::again(FlightId id, Flight& flight, Instant now, Orders& out) {
+  if (flight.attempts < kMaxAttempts && flight.sent < flight.sends.size() && now < flight.end) {
+    ask(id, flight, Why::Retry, now, out);
+  } else if (has_open(flight) && now < flight.end) {
+    set_deadline(id, flight, flight.end);  // an earlier one may still be answered
+  } else {
+    finish(id, flight.why, out);
+  }
+}
+
+void UpstreamPool::overdue(FlightId id, Flight& flight, Instant now, Orders& out) {
+  if (now >= flight.end || flight.wait != Wait::Answer) {
+    if (flight.wait == Wait::Answer) turn_over(flight.sends[flight.sent - 1], now);
+    if (flight.wait != Wait::Pace && flight.why != Failure::Network) flight.why = Failure::Timeout;
+    return finish(id, flight.why, out);
+  }
+  if (now < flight.turn_ends) {                                 // it is late, but its turn goes on
+    const bool may = flight.attempts == 1 && now < flight.end;  // the third attempt waits for a turn to end
+    if (may && flight.behind) return ask(id, flight, Why::Moved, now, out);
+    if (may && hedge_budget_ >= 1) return ask(id, flight, Why::Hedge, now, out);
+    if (may) ++counters_.hedges_refused;
+    return set_deadline(id, flight, flight.turn_ends);
+  }
+  turn_over(flight.sends[flight.sent - 1], now);
+  flight.why = Failure::Timeout;
+  again(id, flight, now, out);
+}
+
+void UpstreamPool::turn_over(SendId send, Instant now) {
+  const auto found = sent_.find(send);
+  if (found == sent_.end() || found->second.judged) return;
+  Sent& silent = found->second;
+  silent.judged = true;
+  ++counters_.timeouts;
+  silent.peer->channels.on_silence(silent.channel, silent.at);
+  blame(*silent.peer, silent.at, now);
+}
+
+void UpstreamPool::blame(Peer& peer, Instant sent, Instant now) {
+  if (peer.health.on_failure(sent, now)) ++counters_.breaker_opened;
+}
+
+Duration UpstreamPool::turn(const Peer& peer) const {
+  return std::min(std::max(4 * peer.latency.p99(), kLeastTurn), attempt_timeout_);
+}
+
+bool UpstreamPool::has_open(const Flight& flight) const {
+  return std::any_of(flight.sends.begin(), flight.sends.begin() + flight.sent,
+                     [this](SendId send) { return sent_.contains(send); });
 }
 
 }  // namespace lastlight::dns

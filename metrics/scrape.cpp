@@ -91,10 +91,31 @@ void upstream_families(Families& f, const Scrape& s) {
   f.counter("upstream_failures", failed, number(s.upstream.pool.network_errors), {{"reason", "network"}});
   f.counter("upstream_failures", failed, number(s.forwarder.invalid_replies), {{"reason", "invalid"}});
   f.counter("upstream_failed_questions", "Questions that no upstream answered.", number(s.forwarder.failures));
-  for (const auto& [endpoint, healthy] : s.upstream_health) {
-    f.gauge("upstream_healthy", "1 while the upstream answers.", healthy ? 1 : 0, {{"upstream", endpoint.to_string()}});
+  for (const auto& [endpoint, view] : s.upstreams) {
+    const Labels upstream = {{"upstream", endpoint.to_string()}};
+    f.gauge("upstream_healthy", "1 while the upstream answers.", view.healthy ? 1 : 0, upstream);
+    f.gauge("upstream_in_order", "1 while it is taken to answer one connection strictly in order.",
+            view.in_order ? 1 : 0, upstream);
+    f.gauge("upstream_connections", "TCP connections to it.", number(view.connections), upstream);
+    f.gauge("upstream_p99_seconds", "The learned 99th percentile of its answers' times.", seconds(view.p99), upstream);
   }
   f.gauge("upstreams_refused", "Upstreams not used because they are ourselves.", number(s.upstreams_refused));
+  const dns::UpstreamPoolCounters& pool = s.upstream.pool;
+  f.counter("upstream_hedges", "Second attempts sent before the first was given up.", number(pool.hedges));
+  f.counter("upstream_hedges_refused", "Hedges not sent, for want of budget or pace.", number(pool.hedges_refused));
+  f.counter("upstream_hedges_won", "Questions answered by another attempt than the first.", number(pool.hedges_won));
+  f.counter("upstream_moved", "Questions asked again since another blocked their connection.", number(pool.moved));
+  f.counter("upstream_udp_overflows", "Questions sent over UDP since no connection was free.",
+            number(pool.udp_overflows));
+  f.counter("upstream_late_replies", "Replies to questions that were over.", number(pool.late));
+  f.counter("upstream_breaker_opened", "Times an upstream was given up.", number(pool.breaker_opened));
+  f.counter("upstream_probes", "Questions that tried an upstream that was given up.", number(pool.probes));
+  const char* waited = "Questions that had to wait, by what for.";
+  f.counter("upstream_waited", waited, number(pool.waited), {{"reason", "upstream_down"}});
+  f.counter("upstream_waited", waited, number(pool.paced), {{"reason", "pace"}});
+  f.counter("upstream_shed", "Questions failed at once: too many waited, or the pace was too slow.", number(pool.shed));
+  f.counter("upstream_guarded_packets", "Packets to guarded upstreams.", number(s.upstream.pace.packets));
+  f.gauge("upstream_waiting", "Questions in flight that wait.", number(s.upstream.waiting));
   f.gauge("upstream_channels", "Sockets towards upstreams.", number(s.upstream.channels));
   f.gauge("upstream_in_flight", "Questions in flight.", number(s.upstream.flights));
 }

@@ -28,7 +28,7 @@ struct Scrape {
   const dns::CacheCounters& cache;
   dns::CutCounters cut;
   dns::UpstreamCounters upstream;
-  std::map<Endpoint, bool> upstream_health;
+  std::map<Endpoint, dns::UpstreamView> upstreams;
   std::size_t upstreams_refused = 0;
   dns::ServerCounters server;
   Bytes receive_buffer;

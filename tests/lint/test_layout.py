@@ -42,7 +42,7 @@ DOORS = {
     r"uv\.h|uv/.*": ["agent/io/*"],
     r"curl/.*": ["agent/io/http_client.cpp", "agent/io/http_transfer.*"],
     r"microhttpd\.h": ["agent/io/http_server.cpp"],
-    r"ares.*\.h": ["dnscache/upstream.cpp"],
+    r"ares.*\.h": ["dnscache/upstream_channel.cpp"],
     r"nlohmann/.*": ["agent/base/json.h", "agent/base/json.cpp"],
     r"yaml-cpp/.*": ["agent/config*.cpp"],
     r"prometheus/.*": ["metrics/families.cpp"],

@@ -1,110 +1,306 @@
 #include "dnscache/upstream_pool.h"
 
-#include "tests/support/catch.h"
+#include "tests/support/random.h"
+#include "tests/unit/dnsshell/upstream_sim.h"
 
 using namespace lastlight;
 using namespace lastlight::dns;
-using Send = UpstreamPool::Send;
-using Finish = UpstreamPool::Finish;
+using namespace lastlight::test;
 
 namespace {
 const Endpoint kFirst = *Endpoint::parse("192.0.2.1", 53);
 const Endpoint kSecond = *Endpoint::parse("192.0.2.2", 53);
-const Instant kStart{std::chrono::hours(1)};
-
-UpstreamPool pool_of(std::vector<Endpoint> upstreams, Protocol protocol = Protocol::Udp) {
-  UpstreamPool pool(2s, 5s);
-  pool.set_upstreams(0, std::move(upstreams), protocol);
-  return pool;
-}
-Send sent(const UpstreamPool::Order& order) {
-  REQUIRE(std::holds_alternative<Send>(order));
-  return std::get<Send>(order);
-}
-Finish finished(const UpstreamPool::Order& order) {
-  REQUIRE(std::holds_alternative<Finish>(order));
-  return std::get<Finish>(order);
-}
 }  // namespace
 
 TEST_CASE("a zone without upstreams answers at once", "[upstream_pool]") {
-  auto pool = pool_of({});
-  CHECK(finished(pool.start(1, 0, kStart)).why == Failure::NoUpstream);
-  CHECK(finished(pool.start(1, 7, kStart)).why == Failure::NoUpstream);
-  CHECK(pool.flights() == 0);
+  UpstreamSim sim({});
+  sim.ask(1);
+  sim.ask(2, 7);
+  CHECK(sim.ends.at(1).why == Failure::NoUpstream);
+  CHECK(sim.ends.at(2).why == Failure::NoUpstream);
+  CHECK(sim.pool.flights() == 0);
 }
 
-TEST_CASE("the first upstream is asked, and its reply ends the flight", "[upstream_pool]") {
-  auto pool = pool_of({kFirst, kSecond});
-  const Send s = sent(pool.start(1, 0, kStart));
-  CHECK(s.to == kFirst);
-  CHECK(s.protocol == Protocol::Udp);
-  CHECK(pool.next_deadline() == kStart + 2s);
-  CHECK(pool.on_reply(1, s.attempt, false, kStart + 1s).deliver);
-  CHECK(pool.flights() == 0);
-  CHECK(pool.next_deadline() == kNever);
-  CHECK_FALSE(pool.on_reply(1, s.attempt, false, kStart + 1s).deliver);
+TEST_CASE("the first upstream is asked, once, and its reply ends the flight", "[upstream_pool]") {
+  UpstreamSim sim({kFirst, kSecond});
+  sim.ask(1);
+  sim.run_until(sim.now + 1s);
+  CHECK_FALSE(sim.ends.at(1).why);
+  CHECK(sim.servers[kFirst].questions == 1);
+  CHECK(sim.servers[kSecond].questions == 0);
+  CHECK(sim.pool.flights() == 0);
+  sim.run_until(sim.now + 1min);
+  CHECK(sim.connections.empty());  // nothing is kept for nobody
+  CHECK(sim.pool.next_deadline() == kNever);
 }
 
-TEST_CASE("silence moves to the next upstream; three attempts or query_timeout end it", "[upstream_pool]") {
-  auto pool = pool_of({kFirst, kSecond});
-  pool.start(1, 0, kStart);
-  CHECK(pool.on_time(kStart + 2s - 1ns).empty());
-  auto orders = pool.on_time(kStart + 2s);
-  REQUIRE(orders.size() == 1);
-  CHECK(sent(orders[0]).to == kSecond);
-  orders = pool.on_time(kStart + 4s);
-  REQUIRE(orders.size() == 1);
-  CHECK(sent(orders[0]).to == kFirst);
-  CHECK(sent(orders[0]).attempt == 3);
-  CHECK(pool.next_deadline() == kStart + 5s);
-  orders = pool.on_time(kStart + 5s);
-  REQUIRE(orders.size() == 1);
-  CHECK(finished(orders[0]).why == Failure::Timeout);
-  CHECK(pool.flights() == 0);
+TEST_CASE("silence: at most three attempts, then the flight ends with its life", "[upstream_pool]") {
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  UpstreamSim sim({kFirst}, protocol);
+  sim.servers[kFirst].silent = true;
+  sim.ask(1);
+  sim.run_until(sim.now + 6s);
+  CHECK(sim.ends.at(1).why == Failure::Timeout);
+  CHECK(sim.ends.at(1).after == 5s);
+  CHECK(sim.servers[kFirst].questions == 3);
+}
+
+TEST_CASE("an upstream that refuses is given up at once, and found again by a probe", "[upstream_pool]") {
+  UpstreamSim sim({kFirst, kSecond});
+  sim.servers[kFirst].refuses = true;
+  sim.load(1, 200, 10ms);
+  sim.run_until(sim.now + 3s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1, 201) <= 1ms);
+  CHECK_FALSE(sim.pool.healthy(kFirst));
+  CHECK(sim.servers[kFirst].questions <= 8);  // two to learn it, then probes
+  sim.servers[kFirst].refuses = false;
+  sim.load(201, 500, 20ms);
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.pool.healthy(kFirst));
+  CHECK(sim.pool.counters().breaker_opened == 1);
 }
 
 TEST_CASE("a late reply to an earlier attempt is still the answer", "[upstream_pool]") {
-  auto pool = pool_of({kFirst, kSecond});
-  const auto first = sent(pool.start(1, 0, kStart)).attempt;
-  pool.on_time(kStart + 2s);
-  CHECK(pool.on_reply(1, first, false, kStart + 3s).deliver);
+  UpstreamSim sim({kFirst});
+  sim.servers[kFirst].takes = [](FlightId) { return 3s; };
+  sim.ask(1);
+  sim.run_until(sim.now + 6s);
+  CHECK_FALSE(sim.ends.at(1).why);
+  CHECK(sim.ends.at(1).after == 3s);
 }
 
-TEST_CASE("a refusing upstream is asked last until its probation, then by one question", "[upstream_pool]") {
-  auto pool = pool_of({kFirst, kSecond});
-  Send s = sent(pool.start(1, 0, kStart));
-  CHECK(sent(*pool.on_failure(1, s.attempt, Failure::Network, kStart)).to == kSecond);
-  CHECK_FALSE(pool.healthy(kFirst));
-  CHECK(sent(pool.start(2, 0, kStart + 500ms)).to == kSecond);
-  s = sent(pool.start(3, 0, kStart + 1s));
-  CHECK(s.to == kFirst);
-  CHECK(sent(pool.start(4, 0, kStart + 1s)).to == kSecond);
-  CHECK(pool.on_reply(3, s.attempt, false, kStart + 1s).deliver);
-  CHECK(pool.healthy(kFirst));
-  CHECK(sent(pool.start(5, 0, kStart + 1s)).to == kFirst);
+TEST_CASE("truncation over UDP asks the same upstream over TCP, once; over TCP it ends the flight", "[upstream_pool]") {
+  UpstreamSim sim({kFirst, kSecond});
+  sim.servers[kFirst].udp_truncates = true;
+  sim.ask(1);
+  sim.run_until(sim.now + 1s);
+  CHECK_FALSE(sim.ends.at(1).why);
+  CHECK(sim.servers[kFirst].questions == 2);
+  CHECK(sim.servers[kFirst].udp_questions == 1);
+  CHECK(sim.pool.counters().tcp_fallbacks == 1);
+
+  UpstreamPool::Orders out;
+  UpstreamPool pool({}, [] { return std::uint16_t{0}; });
+  pool.set_upstreams(0, {kFirst}, Protocol::Tcp, Guard::Auto);
+  pool.start(1, 0, sim.now, out);
+  const auto send = std::get<UpstreamPool::Send>(out.at(0));
+  CHECK_FALSE(pool.on_reply(send.id, UpstreamPool::Reply::Truncated, sim.now, out));
+  CHECK(std::get<UpstreamPool::Finish>(out.at(1)).why == Failure::Truncated);
 }
 
-TEST_CASE("the only upstream is tried three times however it fails", "[upstream_pool]") {
-  auto pool = pool_of({kFirst});
-  CHECK(sent(pool.start(1, 0, kStart)).attempt == 1);
-  CHECK(sent(*pool.on_failure(1, 1, Failure::Network, kStart)).attempt == 2);
-  CHECK_FALSE(pool.on_failure(1, 1, Failure::Network, kStart));
-  CHECK(sent(*pool.on_failure(1, 2, Failure::Network, kStart)).attempt == 3);
-  CHECK(finished(*pool.on_failure(1, 3, Failure::Network, kStart)).why == Failure::Network);
+TEST_CASE("in order: one slow name in forty does not slow the others", "[upstream_pool]") {
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  constexpr FlightId kSlow = 1'000'000;
+  sim.servers[kFirst].takes = [](FlightId id) { return id >= kSlow ? Duration(2s) : Duration(500us); };
+  sim.load(1, 1000, 500us);  // alone
+  sim.run_until(sim.now + 2s);
+  CHECK(sim.slowest(1, 1001) <= 2ms);
+  const auto udp_before = sim.servers[kFirst].udp_questions;
+  sim.load(10'000, 8000, 500us);
+  sim.load(kSlow, 200, 20ms);
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(10'000, 18'000) <= 12ms);
+  int over = 0;
+  for (auto end = sim.ends.lower_bound(10'000); end->first < 18'000; ++end)
+    over += end->second.after > 2ms;
+  CHECK(over <= 8000 / 25);  // those that were behind a slow one before that could be known
+  CHECK(sim.servers[kFirst].most_connections <= UpstreamChannels::kStrictTcp);
+  CHECK(sim.servers[kFirst].udp_questions > udp_before);  // when all of them are busy with slow ones
+  CHECK(sim.slowest(kSlow, kSlow + 200) <= 2500ms);
 }
 
-TEST_CASE("truncation over UDP asks the same upstream over TCP; over TCP it ends the flight", "[upstream_pool]") {
-  auto pool = pool_of({kFirst, kSecond});
-  Send s = sent(pool.start(1, 0, kStart));
-  auto verdict = pool.on_reply(1, s.attempt, true, kStart);
-  CHECK_FALSE(verdict.deliver);
-  REQUIRE(verdict.order);
-  s = sent(*verdict.order);
-  CHECK(s.to == kFirst);
-  CHECK(s.protocol == Protocol::Tcp);
-  verdict = pool.on_reply(1, s.attempt, true, kStart);
-  REQUIRE(verdict.order);
-  CHECK(finished(*verdict.order).why == Failure::Truncated);
-  CHECK(pool.counters().tcp_fallbacks == 1);
+TEST_CASE("in order: a thousand at once neither queue up nor open a thousand connections", "[upstream_pool]") {
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  sim.servers[kFirst].takes = [](FlightId) { return 20ms; };
+  sim.load(1, 200, 30ms);
+  sim.run_until(sim.now + 7s);
+  const std::size_t before = sim.servers[kFirst].questions;
+  sim.load(1001, 1000, 0ms);
+  sim.run_until(sim.now + 1s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1001, 2001) <= 60ms);
+  CHECK(sim.servers[kFirst].most_connections <= UpstreamChannels::kStrictTcp);
+  CHECK(sim.servers[kFirst].questions - before <= 1100);
+}
+
+TEST_CASE("out of order is learned, and four connections carry everything", "[upstream_pool]") {
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  sim.servers[kFirst].in_order = false;
+  sim.servers[kFirst].takes = [](FlightId id) { return Duration(id % 7 == 0 ? 30ms : 10ms); };
+  sim.load(1, 2000, 1ms);
+  sim.run_until(sim.now + 10s);
+  CHECK_FALSE(sim.pool.view(sim.now).at(kFirst).in_order);
+  CHECK(sim.ended_badly() == 0);
+  sim.servers[kFirst].most_connections = 0;
+  sim.servers[kFirst].udp_questions = 0;
+  sim.load(10'001, 2000, 500us);
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.servers[kFirst].most_connections <= UpstreamChannels::kFreeTcp);
+  CHECK(sim.servers[kFirst].udp_questions == 0);
+  CHECK(sim.slowest(10'001, 12'001) <= 60ms);
+}
+
+TEST_CASE("the slowest hundredth is hedged at the p99, within the budget", "[upstream_pool]") {
+  UpstreamSim sim({kFirst, kSecond});
+  sim.servers[kFirst].takes = [](FlightId id) { return Duration(id % 100 == 0 && id > 2000 ? 1s : 10ms); };
+  sim.load(1, 2000, 5ms);
+  sim.run_until(sim.now + 11s);
+  CHECK(sim.pool.counters().hedges <= 25);
+  sim.load(2001, 2000, 5ms);
+  sim.run_until(sim.now + 11s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(2001, 4001) <= 40ms);
+  CHECK(sim.pool.healthy(kFirst));
+  SECTION("an upstream that is slow for all is not asked twice as much") {
+    sim.servers[kFirst].takes = sim.servers[kSecond].takes = [](FlightId) { return 400ms; };
+    const auto before = sim.servers[kFirst].questions + sim.servers[kSecond].questions;
+    sim.load(10'001, 2000, 5ms);
+    sim.run_until(sim.now + 11s);
+    CHECK(sim.servers[kFirst].questions + sim.servers[kSecond].questions - before <= 2000 * 13 / 10 + 60);
+    CHECK(sim.ended_badly() == 0);
+  }
+}
+
+TEST_CASE("one of two upstreams falls silent: misses soon take no longer, and probes find it again",
+          "[upstream_pool]") {
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  UpstreamSim sim({kFirst, kSecond}, protocol);
+  sim.load(1, 500, 2ms);
+  sim.run_until(sim.now + 2s);
+  sim.servers[kFirst].silent = true;
+  sim.load(1001, 2000, 5ms);
+  sim.run_until(sim.now + 15s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1001, 3001) <= 20ms);
+  CHECK_FALSE(sim.pool.healthy(kFirst));
+  CHECK(sim.servers[kFirst].questions <= 500 + 80);
+  sim.servers[kFirst].silent = false;
+  sim.load(10'001, 1000, 10ms);
+  sim.run_until(sim.now + 12s);
+  CHECK(sim.pool.healthy(kFirst));
+}
+
+TEST_CASE("all silent for 45 s: no storm, and back within a second", "[upstream_pool]") {
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  const bool refuses = GENERATE(false, true);
+  UpstreamSim sim({kFirst}, protocol);
+  sim.load(1, 500, 2ms);
+  sim.run_until(sim.now + 2s);
+  const auto before = sim.servers[kFirst].questions;
+  (refuses ? sim.servers[kFirst].refuses : sim.servers[kFirst].silent) = true;
+  sim.load(1001, 4500, 10ms);
+  sim.run_until(sim.now + 45s);
+  CHECK(sim.servers[kFirst].questions - before <= 300);
+  CHECK(sim.pool.waiting() <= UpstreamPool::kMaxWaiting);
+  sim.servers[kFirst].silent = sim.servers[kFirst].refuses = false;
+  const Instant back = sim.now;
+  sim.load(100'000, 300, 10ms);
+  sim.run_until(back + 10s);
+  CHECK(sim.pool.healthy(kFirst));
+  CHECK(sim.slowest(100'100, 100'300) <= 20ms);  // those asked after the first second
+  CHECK(sim.pool.flights() == 0);
+}
+
+TEST_CASE("a Service of three loses a backend: nobody waits long", "[upstream_pool]") {
+  const bool silently = GENERATE(false, true);
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  UpstreamSim sim({kFirst}, protocol);
+  sim.load(1, 6000, 2ms);
+  for (int i = 1; i < 10; ++i) {
+    sim.run_until(sim.now + 1s);
+    sim.kill_connections(kFirst, silently, 1.0 / 3);
+  }
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1, 6001) <= 500ms);
+  CHECK(sim.pool.healthy(kFirst));
+}
+
+TEST_CASE("lost datagrams are asked again", "[upstream_pool]") {
+  UpstreamSim sim({kFirst});
+  sim.servers[kFirst].loss = 0.1;
+  sim.load(1, 3000, 1ms);
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.servers[kFirst].questions <= 3750);
+  CHECK(sim.slowest(1, 3001) <= 1s);
+}
+
+TEST_CASE("connections end after their age, so that backends share the load anew", "[upstream_pool]") {
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  std::set<ChannelId> seen;
+  sim.load(1, 3000, 100ms);
+  for (int i = 0; i < 300; ++i) {
+    sim.run_until(sim.now + 1s);
+    for (const auto& [id, connection] : sim.connections)
+      seen.insert(id);
+  }
+  CHECK(sim.ended_badly() == 0);
+  CHECK(seen.size() >= 4);
+  CHECK(seen.size() <= 12);
+}
+
+TEST_CASE("ports: eight at a time, none for over 250 questions", "[upstream_pool]") {
+  UpstreamSim sim({kFirst});
+  std::set<ChannelId> seen;
+  for (FlightId id = 1; id <= 3000; ++id) {
+    sim.ask(id);
+    sim.run_until(sim.now + 1ms);
+    for (const auto& [channel, connection] : sim.connections)
+      seen.insert(channel);
+  }
+  CHECK(seen.size() >= 3000 / 250);
+  CHECK(seen.size() <= 3000 / 150 + 8);
+}
+
+TEST_CASE("a guarded upstream gets its pace, nothing is lost without a word, and the metadata service comes first",
+          "[upstream_pool]") {
+  const Endpoint resolver = *Endpoint::parse("169.254.169.253", 53);
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  UpstreamSim sim({resolver}, protocol);
+  CHECK(sim.pool.view(sim.now).at(resolver).guarded);
+  sim.load(1, 6000, 500us);  // 2000/s for three seconds
+  std::vector<std::uint64_t> packets;
+  for (int i = 0; i < 100; ++i) {
+    sim.pool.metadata_packets(10, sim.now);
+    sim.run_until(sim.now + 100ms);
+    packets.push_back(sim.pool.pace_counters().packets + sim.pool.pace_counters().metadata_packets);
+    if (packets.size() > 10) CHECK(packets.back() - packets[packets.size() - 11] <= 990);
+  }
+  CHECK(sim.ends.size() == 6000);  // each was answered or told
+  CHECK(sim.pool.flights() == 0);
+  const auto& counters = sim.pool.counters();
+  CHECK(counters.paced > 0);
+  CHECK(sim.ended_badly() >= counters.shed);
+  CHECK(sim.servers[resolver].questions > (protocol == Protocol::Udp ? 3000 : 1200));
+  CHECK(sim.pool.healthy(resolver));
+}
+
+TEST_CASE("random outages: every question ends exactly once, within its life", "[upstream_pool]") {
+  const auto seed = seeded_random("upstream_pool outages")();
+  UpstreamSim sim({kFirst, kSecond}, seed % 2 ? Protocol::Tcp : Protocol::Udp, seed);
+  sim.load(1, 5000, 4ms);
+  std::mt19937_64 random(seed);
+  for (int i = 0; i < 200; ++i) {
+    for (const Endpoint& each : {kFirst, kSecond}) {
+      auto& server = sim.servers[each];
+      server.silent = random() % 4 == 0;
+      server.refuses = random() % 5 == 0;
+      server.udp_truncates = random() % 3 == 0;
+      server.in_order = random() % 2 == 0;
+      server.loss = static_cast<double>(random() % 30) / 100;
+      server.takes = [slow = random() % 50](FlightId) { return std::chrono::milliseconds(slow * slow); };
+      if (random() % 4 == 0) sim.kill_connections(each, random() % 2 == 0, 0.5);
+    }
+    sim.run_until(sim.now + 100ms);
+  }
+  sim.run_until(sim.now + 20s);
+  CHECK(sim.ends.size() == 5000);
+  CHECK(sim.slowest(1, 5001) <= 5s);
+  CHECK(sim.pool.counters().attempts <= 3 * 5000);
+  sim.run_until(sim.now + 2min);
+  CHECK(sim.connections.empty());
+  CHECK(sim.pool.next_deadline() == kNever);
 }

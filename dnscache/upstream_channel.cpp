@@ -1,0 +1,189 @@
+#include "dnscache/upstream_channel.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include <ares.h>
+#include <sys/random.h>
+
+#include "agent/io/poll.h"
+
+// ares_send and ares_set_servers_ports_csv are deprecated by 1.28 and later in favour of calls that 1.18 does not have.
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+
+namespace lastlight::dns {
+
+namespace {
+
+Failure failure_of(int status) {
+  switch (status) {
+    case ARES_ETIMEOUT:
+      return Failure::Timeout;
+    case ARES_EBADQUERY:
+    case ARES_EBADRESP:
+    case ARES_EFORMERR:
+      return Failure::Invalid;
+    default:
+      return Failure::Network;
+  }
+}
+
+}  // namespace
+
+std::uint16_t RandomNumbers::draw() {
+  if (next_ == numbers_.size()) {
+    auto* bytes = reinterpret_cast<unsigned char*>(numbers_.data());
+    std::size_t have = 0;
+    while (have < sizeof numbers_) {
+      const ssize_t got = ::getrandom(bytes + have, sizeof numbers_ - have, 0);
+      if (got > 0) have += static_cast<std::size_t>(got);
+      if (got < 0 && errno != EINTR) std::abort();  // guessable IDs are worse than no service
+    }
+    next_ = 0;
+  }
+  return numbers_[next_++];
+}
+
+struct UpstreamChannel::State {
+  struct Sent {
+    State& owner;
+    std::uint64_t send;
+    std::uint16_t id;
+  };
+
+  State(io::Loop& on, RandomNumbers& numbers, Calls to) : loop(on), random(numbers), calls(std::move(to)) {}
+  ~State() {
+    closing = true;  // destroying a channel ends its questions by callback
+    if (handle != nullptr) ares_destroy(handle);
+  }
+  bool open(const Endpoint& to, Protocol protocol, Duration life);
+  void on_socket(int fd, bool readable, bool writable);
+  void on_ready(int fd, io::Poll::Ready event);
+  void on_answer(const Sent& sent, int status, ByteView reply);
+
+  io::Loop& loop;
+  RandomNumbers& random;
+  Calls calls;
+  ares_channel handle = nullptr;
+  std::unordered_map<int, std::unique_ptr<io::Poll>> polls;
+  std::unordered_set<std::uint16_t> ids;  // of its questions under way
+  bool closing = false;
+};
+
+// Every option is given, so that neither resolv.conf nor the environment is consulted for any.
+bool UpstreamChannel::State::open(const Endpoint& to, Protocol protocol, Duration life) {
+  in_addr placeholder{};  // the server proper is set below, since this field knows only IPv4
+  placeholder.s_addr = htonl(INADDR_LOOPBACK);
+  char lookups[] = "b";
+  char nowhere[] = "/dev/null";
+  ares_options options{};
+  // NOCHECKRESP: SERVFAIL and REFUSED are answers to relay. IGNTC: truncation is the pool's. EDNS adds nothing to a
+  // query that is sent as bytes, but without it 1.18 cuts every UDP answer to 512 bytes.
+  options.flags = ARES_FLAG_EDNS | ARES_FLAG_STAYOPEN | ARES_FLAG_NOCHECKRESP | ARES_FLAG_IGNTC | ARES_FLAG_NOSEARCH |
+                  ARES_FLAG_NOALIASES | (protocol == Protocol::Tcp ? ARES_FLAG_USEVC : 0);
+  options.timeout = static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(life).count());
+  options.tries = 1;
+  options.ndots = 1;
+  options.udp_port = to.port;
+  options.tcp_port = to.port;
+  options.servers = &placeholder;
+  options.nservers = 1;
+  options.ednspsz = 4096;
+  options.lookups = lookups;
+  options.resolvconf_path = nowhere;
+  options.sock_state_cb_data = this;
+  options.sock_state_cb = [](void* argument, ares_socket_t fd, int readable, int writable) noexcept {
+    static_cast<State*>(argument)->on_socket(fd, readable != 0, writable != 0);
+  };
+  int mask = ARES_OPT_FLAGS | ARES_OPT_EDNSPSZ | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS |
+             ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT | ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_LOOKUPS |
+             ARES_OPT_SORTLIST | ARES_OPT_NOROTATE | ARES_OPT_RESOLVCONF | ARES_OPT_SOCK_STATE_CB;
+#if ARES_VERSION >= 0x011700
+  options.qcache_max_ttl = 0;  // the cache is ours
+  mask |= ARES_OPT_QUERY_CACHE;
+#endif
+  if (ares_init_options(&handle, &options, mask) != ARES_SUCCESS) return false;
+  const std::string server = (to.address.is_v6() ? "[" + to.address.to_string() + "]" : to.address.to_string()) + ":" +
+                             std::to_string(to.port);
+  return ares_set_servers_ports_csv(handle, server.c_str()) == ARES_SUCCESS;
+}
+
+void UpstreamChannel::State::on_socket(int fd, bool readable, bool writable) {
+  if (!readable && !writable) {
+    // c-ares closes the descriptor next, and its number may return at once: the watch must be gone by then, even if
+    // this is its own callback. The callback touches nothing of itself after on_ready.
+    polls.erase(fd);
+    return;
+  }
+  auto& poll = polls[fd];
+  if (!poll) poll = std::make_unique<io::Poll>(loop, fd, [this, fd](io::Poll::Ready event) { on_ready(fd, event); });
+  poll->watch(readable, writable);
+}
+
+void UpstreamChannel::State::on_ready(int fd, io::Poll::Ready event) {
+  const bool failed = event.error != 0;  // c-ares learns what it is by reading
+  ares_process_fd(handle, event.readable || failed ? fd : ARES_SOCKET_BAD,
+                  event.writable || failed ? fd : ARES_SOCKET_BAD);
+  calls.worked();  // may destroy this
+}
+
+void UpstreamChannel::State::on_answer(const Sent& sent, int status, ByteView reply) {
+  ids.erase(sent.id);
+  if (closing) return;
+  if (status != ARES_SUCCESS || reply.size() < 12) {
+    calls.done(sent.send, std::unexpected(status == ARES_SUCCESS ? Failure::Invalid : failure_of(status)));
+  } else {
+    calls.done(sent.send, reply);
+  }
+}
+
+UpstreamChannel::UpstreamChannel(std::unique_ptr<State> state) : state_(std::move(state)) {}
+UpstreamChannel::~UpstreamChannel() = default;
+
+std::unique_ptr<UpstreamChannel> UpstreamChannel::open(io::Loop& loop, const Endpoint& to, Protocol protocol,
+                                                       Duration life, RandomNumbers& random, Calls calls) {
+  auto state = std::make_unique<State>(loop, random, std::move(calls));
+  if (!state->open(to, protocol, life)) return nullptr;
+  return std::unique_ptr<UpstreamChannel>(new UpstreamChannel(std::move(state)));
+}
+
+void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
+  std::uint16_t id;
+  do {
+    id = state_->random.draw();
+  } while (!state_->ids.insert(id).second);
+  query[0] = static_cast<std::uint8_t>(id >> 8);
+  query[1] = static_cast<std::uint8_t>(id);
+  auto sent = std::make_unique<State::Sent>(State::Sent{*state_, send, id});
+  // c-ares calls back exactly once for every question, even when it is refused at once or the channel is destroyed.
+  ares_send(
+      state_->handle, query.data(), static_cast<int>(query.size()),
+      [](void* argument, int status, int, unsigned char* reply, int length) noexcept {
+        const std::unique_ptr<State::Sent> owned(static_cast<State::Sent*>(argument));
+        const bool none = reply == nullptr || length <= 0;
+        owned->owner.on_answer(*owned, status, none ? ByteView() : ByteView(reply, static_cast<std::size_t>(length)));
+      },
+      sent.release());
+}
+
+void UpstreamChannel::expire() {
+  ares_process_fd(state_->handle, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+}
+
+bool UpstreamChannel::idle() const {
+  return state_->ids.empty();
+}
+
+UpstreamLibrary::UpstreamLibrary() {
+  ares_library_init(ARES_LIB_INIT_ALL);
+}
+UpstreamLibrary::~UpstreamLibrary() {
+  ares_library_cleanup();
+}
+
+}  // namespace lastlight::dns

@@ -1,0 +1,63 @@
+// One c-ares channel: one server, one protocol, one socket (the only file that includes ares.h, both of Debian
+// 12's 1.18 and of 1.34). Draws transaction IDs from the kernel (RFC 5452 s9.2), unique among those under way; c-ares
+// matches a reply by ID, question and sender, ignores all else and keeps waiting. Decides nothing: when to give up is
+// its owner's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+
+#include "agent/base/address.h"
+#include "agent/base/bytes.h"
+#include "agent/config.h"
+#include "agent/io/loop.h"
+#include "dnscache/forwarder.h"
+
+namespace lastlight::dns {
+
+// Drawn in blocks, since each call of the kernel costs half a microsecond.
+class RandomNumbers {
+ public:
+  std::uint16_t draw();
+
+ private:
+  std::array<std::uint16_t, 128> numbers_{};
+  std::size_t next_ = 128;
+};
+
+class UpstreamChannel {
+ public:
+  struct Calls {
+    // What became of each send: the reply as it came, or why there is none. Possibly from within send(), never from the
+    // destructor. The channel must not be destroyed from here.
+    std::move_only_function<void(std::uint64_t send, std::expected<ByteView, Failure>)> done;
+    std::move_only_function<void()> worked;  // a socket was served: no c-ares call is under way any more
+  };
+  // Null when c-ares refuses. A question without an answer for `life` is a Timeout.
+  static std::unique_ptr<UpstreamChannel> open(io::Loop& loop, const Endpoint& to, Protocol protocol, Duration life,
+                                               RandomNumbers& random, Calls calls);
+  ~UpstreamChannel();
+
+  void send(std::uint64_t send, MutableByteView query);  // writes the ID into it
+  void expire();                                         // ends what is older than `life`
+  bool idle() const;
+
+ private:
+  struct State;
+  explicit UpstreamChannel(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// c-ares as a library, for as long as channels are wanted.
+class UpstreamLibrary {
+ public:
+  UpstreamLibrary();
+  ~UpstreamLibrary();
+  UpstreamLibrary(const UpstreamLibrary&) = delete;
+  UpstreamLibrary& operator=(const UpstreamLibrary&) = delete;
+};
+
+}  // namespace lastlight::dns

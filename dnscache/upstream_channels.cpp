@@ -1,0 +1,140 @@
+#include "dnscache/upstream_channels.h"
+
+#include <algorithm>
+
+namespace lastlight::dns {
+
+namespace {
+
+// `of`, give or take a quarter.
+template <class T>
+T jittered(T of, UpstreamChannels::Draw& draw) {
+  return of * 3 / 4 + of * draw() / (2 * 65536);
+}
+
+}  // namespace
+
+bool UpstreamChannels::usable(const Channel& channel, Protocol protocol, Instant now) const {
+  return channel.protocol == protocol && !channel.retired && channel.left > 0 && now < channel.retire_at;
+}
+
+std::size_t UpstreamChannels::tcp() const {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(channels_, [](const auto& c) { return c.second.protocol == Protocol::Tcp; }));
+}
+
+UpstreamChannels::Place UpstreamChannels::add(Protocol protocol, Instant now, ChannelId next, Draw& draw) {
+  const bool udp = protocol == Protocol::Udp;
+  Channel& channel = channels_[next];
+  channel.protocol = protocol;
+  channel.used = now;
+  channel.retire_at = now + jittered(udp ? kUdpAge : kTcpAge, draw);
+  // 16 bits of transaction ID: a connection with half of them under way would draw long for a free one.
+  channel.left = udp ? jittered(kUdpQuestions, draw) : 0x8000;
+  return {next, protocol, true, 0};
+}
+
+UpstreamChannels::Place UpstreamChannels::place(Protocol protocol, bool anew, const LearnedLatency& latency,
+                                                Instant now, ChannelId next, Draw& draw) {
+  if (protocol == Protocol::Tcp) {
+    const bool behind = strict(now) && tcp() > kFreeTcp && draw() % kTrial == 0;
+    const auto found = anew ? std::nullopt : place_tcp(behind, latency, now);
+    if (found) return *found;
+    if (tcp() < kStrictTcp) return add(Protocol::Tcp, now, next, draw);
+  }
+  // Empty slots are drawn too, and opened: so the first questions already have ports of their own.
+  std::size_t slot = draw() % kUdp;
+  for (const auto& [id, channel] : channels_) {
+    if (usable(channel, Protocol::Udp, now) && slot-- == 0) return {id, Protocol::Udp, false, channel.waiting.size()};
+  }
+  return add(Protocol::Udp, now, next, draw);
+}
+
+std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, const LearnedLatency& latency,
+                                                                   Instant now) const {
+  const bool in_order = strict(now);
+  std::optional<Place> least;
+  std::size_t open = 0;
+  for (const auto& [id, channel] : channels_) {
+    if (!usable(channel, Protocol::Tcp, now)) continue;
+    const std::size_t ahead = channel.waiting.size();
+    if (ahead > 0) {
+      const Instant oldest = channel.waiting.begin()->second;
+      const Instant since = in_order ? oldest : std::max(oldest, channel.heard);
+      if (now - since > latency.patience()) continue;
+      if (in_order && !latency.known()) continue;  // nobody waits for who knows how long
+      if (in_order && latency.median() * static_cast<int>(ahead + 1) > latency.p99()) continue;
+    }
+    ++open;
+    if (!least || (behind ? ahead > least->ahead : ahead < least->ahead))
+      least = Place{id, Protocol::Tcp, false, ahead};
+  }
+  if (least && !in_order && least->ahead >= kFreeLoad && open < kFreeTcp) return std::nullopt;
+  return least;
+}
+
+void UpstreamChannels::sent(ChannelId id, SendId send, Instant now) {
+  Channel& channel = channels_.at(id);
+  channel.waiting.emplace(send, now);
+  channel.used = now;
+  --channel.left;
+}
+
+std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, SendId send, Instant at, Instant now) {
+  const auto found = channels_.find(id);
+  if (found == channels_.end()) return std::nullopt;
+  Channel& channel = found->second;
+  Heard heard{.taken = now - at, .over_tcp = channel.protocol == Protocol::Tcp};
+  if (heard.over_tcp) {
+    const bool out_of_order = !channel.waiting.empty() && channel.waiting.begin()->first < send;
+    if (out_of_order) proven_until_ = now + kProof;
+    // Time spent behind others on a strict connection is the queue's, not the answer's.
+    if (strict(now)) heard.taken = now - std::max(at, channel.heard);
+  }
+  channel.waiting.erase(send);
+  channel.heard = now;
+  channel.used = now;
+  return heard;
+}
+
+bool UpstreamChannels::on_failure(ChannelId id, SendId send) {
+  const auto found = channels_.find(id);
+  if (found == channels_.end()) return false;
+  Channel& channel = found->second;
+  channel.waiting.erase(send);
+  const bool tells = !channel.retired && channel.heard == Instant::min();
+  channel.retired = true;
+  return tells;
+}
+
+void UpstreamChannels::on_silence(ChannelId id, Instant at) {
+  const auto found = channels_.find(id);
+  if (found == channels_.end() || found->second.protocol == Protocol::Tcp || found->second.heard >= at) return;
+  found->second.retired = true;
+}
+
+void UpstreamChannels::retire(ChannelId id) {
+  const auto found = channels_.find(id);
+  if (found != channels_.end()) found->second.retired = true;
+}
+
+void UpstreamChannels::retire_all() {
+  for (auto& [id, channel] : channels_)
+    channel.retired = true;
+}
+
+void UpstreamChannels::collect(Instant now, const std::function<bool(SendId)>& awaited, std::vector<ChannelId>& closed,
+                               std::vector<SendId>& ended) {
+  std::erase_if(channels_, [&](const auto& entry) {
+    const Channel& channel = entry.second;
+    const bool idle = channel.protocol == Protocol::Tcp && channel.waiting.empty() && now - channel.used >= kTcpIdle;
+    if (!idle && !channel.retired && channel.left > 0 && now < channel.retire_at) return false;
+    if (std::ranges::any_of(channel.waiting, [&](const auto& each) { return awaited(each.first); })) return false;
+    closed.push_back(entry.first);
+    for (const auto& [send, at] : channel.waiting)
+      ended.push_back(send);
+    return true;
+  });
+}
+
+}  // namespace lastlight::dns

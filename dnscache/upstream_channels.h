@@ -1,0 +1,99 @@
+// The sockets of one upstream, as values: which of them carries the next question, and when each has served. Pure; the
+// transport owns the sockets and calls them by their ids.
+//
+// UDP: eight channels, each with a port of its own, one drawn at random per question; replaced after some 200 questions
+// or 10 s (RFC 5452 s9.2), and at once when it falls silent: its port may be pinned to a backend that is gone.
+//
+// TCP, toward an upstream that answers one connection strictly in order, which every upstream is taken for until it
+// proves otherwise (RFC 7766 s6.2.1.1 allows it, CoreDNS does it): a question goes onto the least loaded connection
+// whose queue is expected to be done within the p99 and whose oldest question is not older than the learned patience;
+// else onto a new one, up to 32; else over UDP. While it has more than four, one question in sixteen is put behind
+// another on purpose: only so can it be seen to answer out of order, and then four connections carry everything.
+// Connections end after a minute, give or take a quarter, so that a Service's backends share the load anew.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "agent/base/time.h"
+#include "agent/config.h"
+#include "dnscache/upstream_latency.h"
+
+namespace lastlight::dns {
+
+using ChannelId = std::uint64_t;
+using SendId = std::uint64_t;  // one question on one channel; they grow
+
+class UpstreamChannels {
+ public:
+  static constexpr std::size_t kUdp = 8;
+  static constexpr std::uint32_t kUdpQuestions = 200;
+  static constexpr Duration kUdpAge = std::chrono::seconds(10);
+  static constexpr std::size_t kStrictTcp = 32;
+  static constexpr std::size_t kFreeTcp = 4;
+  static constexpr std::uint16_t kTrial = 16;
+  static constexpr std::size_t kFreeLoad = 8;  // questions on each before another is opened
+  static constexpr Duration kTcpAge = std::chrono::seconds(60);
+  static constexpr Duration kTcpIdle = std::chrono::seconds(5);  // servers close idle connections; do not race them
+  static constexpr Duration kProof = std::chrono::minutes(10);   // how long having answered out of order counts
+
+  using Draw = std::move_only_function<std::uint16_t()>;
+
+  struct Place {
+    ChannelId channel = 0;
+    Protocol protocol = Protocol::Udp;
+    bool fresh = false;     // a new channel
+    std::size_t ahead = 0;  // questions it has to answer first
+  };
+  // Where the next question goes; a new channel gets the id `next`. With `anew`, onto no connection that there is:
+  // those may have died with the one that just failed.
+  Place place(Protocol protocol, bool anew, const LearnedLatency& latency, Instant now, ChannelId next, Draw& draw);
+  void sent(ChannelId channel, SendId send, Instant now);
+
+  // What an answer teaches; none when the channel is unknown.
+  struct Heard {
+    Duration taken{};  // since the upstream could begin with it
+    bool over_tcp = false;
+  };
+  std::optional<Heard> on_reply(ChannelId channel, SendId send, Instant sent, Instant now);
+  // No answer will come to `send`. True the first time that this tells of a channel that had never been heard.
+  bool on_failure(ChannelId channel, SendId send);
+  // The turn of a question sent at `sent` is over: a UDP channel on which nothing was heard since takes no more. (Over
+  // TCP it may be one slow answer that the others queue behind: the connection is passed by until it speaks.)
+  void on_silence(ChannelId channel, Instant sent);
+
+  bool strict(Instant now) const { return now >= proven_until_; }
+  std::size_t size() const { return channels_.size(); }
+  std::size_t tcp() const;
+  // It takes no more. After a FORMERR without OPT, c-ares 1.18 has repeated the query 11 bytes shorter (our bare OPT is
+  // just that) and cuts the channel's answers to 512 bytes from then on.
+  void retire(ChannelId channel);
+  void retire_all();
+  // Those that have served: asked no more, and with no question that anybody still waits for. They are forgotten here,
+  // and `ended` names what was unanswered on them.
+  void collect(Instant now, const std::function<bool(SendId)>& awaited, std::vector<ChannelId>& closed,
+               std::vector<SendId>& ended);
+
+ private:
+  struct Channel {
+    Protocol protocol = Protocol::Udp;
+    Instant retire_at{};
+    Instant used{};
+    Instant heard = Instant::min();
+    std::uint32_t left = 0;  // questions it may still take
+    bool retired = false;
+    std::map<SendId, Instant> waiting;  // unanswered, oldest first
+  };
+
+  Place add(Protocol protocol, Instant now, ChannelId next, Draw& draw);
+  bool usable(const Channel& channel, Protocol protocol, Instant now) const;
+  std::optional<Place> place_tcp(bool behind, const LearnedLatency& latency, Instant now) const;
+
+  std::map<ChannelId, Channel> channels_;
+  Instant proven_until_ = Instant::min();
+};
+
+}  // namespace lastlight::dns

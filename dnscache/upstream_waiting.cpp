@@ -1,0 +1,158 @@
+// UpstreamPool's book-keeping: zones and their upstreams, deadlines, the two queues, and what has served.
+#include <algorithm>
+
+#include "dnscache/upstream_pool.h"
+
+namespace lastlight::dns {
+
+void UpstreamPool::set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol, Guard guard) {
+  zones_[zone] = {std::move(upstreams), protocol, guard};
+  for (auto& [endpoint, peer] : peers_)
+    peer.named = peer.guarded = false;
+  for (const auto& [index, each] : zones_) {
+    for (const Endpoint& endpoint : each.upstreams) {
+      Peer& peer = peers_[endpoint];
+      peer.endpoint = endpoint;
+      peer.named = true;
+      peer.guarded |= each.guard == Guard::On || (each.guard == Guard::Auto && endpoint.address.is_link_local());
+    }
+  }
+  for (auto& [endpoint, peer] : peers_) {
+    if (!peer.named) peer.channels.retire_all();
+  }
+}
+
+bool UpstreamPool::healthy(const Endpoint& upstream) const {
+  const auto peer = peers_.find(upstream);
+  return peer == peers_.end() || !peer->second.health.down();
+}
+
+std::map<Endpoint, UpstreamView> UpstreamPool::view(Instant now) const {
+  std::map<Endpoint, UpstreamView> out;
+  for (const auto& [endpoint, peer] : peers_) {
+    if (!peer.named) continue;
+    out.emplace(endpoint, UpstreamView{.healthy = !peer.health.down(),
+                                       .in_order = peer.channels.strict(now),
+                                       .guarded = peer.guarded,
+                                       .connections = peer.channels.tcp(),
+                                       .median = peer.latency.median(),
+                                       .p99 = peer.latency.p99()});
+  }
+  return out;
+}
+
+void UpstreamPool::set_deadline(FlightId id, Flight& flight, Instant when) {
+  deadlines_.erase({flight.deadline, id});
+  flight.deadline = when;
+  deadlines_.emplace(when, id);
+}
+
+void UpstreamPool::finish(FlightId id, Failure why, Orders& out) {
+  forget(id);
+  out.push_back(Finish{id, why});
+}
+
+void UpstreamPool::forget(FlightId id) {
+  const auto found = flights_.find(id);
+  if (found == flights_.end()) return;
+  deadlines_.erase({found->second.deadline, id});
+  flights_.erase(found);
+}
+
+void UpstreamPool::wait_for(Wait what, FlightId id, Flight& flight, Instant now, Orders& out) {
+  std::deque<FlightId>& queue = what == Wait::Pace ? paced_ : parked_;
+  const bool too_late =
+      what == Wait::Pace && now + pace_.time_for((queue.size() + 1) * Pace::kUdpQuestion) > flight.end;
+  if (queue.size() >= kMaxWaiting || too_late) {
+    ++counters_.shed;
+    if (!has_open(flight)) return finish(id, flight.why, out);
+    flight.wait = Wait::Answer;
+    return set_deadline(id, flight, flight.end);
+  }
+  flight.wait = what;
+  flight.queued |= what == Wait::Pace;
+  ++(what == Wait::Pace ? counters_.paced : counters_.waited);
+  queue.push_back(id);
+  if (what == Wait::Upstream && parked_at_ == kNever) parked_at_ = now + kParkedTick;
+  set_deadline(id, flight, flight.end);
+}
+
+// In their order, those that find somebody to ask; at most so many.
+void UpstreamPool::serve_parked(std::size_t most, Instant now, Orders& out) {
+  auto asked = std::exchange(parked_, {});
+  for (const FlightId id : asked) {
+    const auto found = flights_.find(id);
+    if (found == flights_.end() || found->second.wait != Wait::Upstream) continue;
+    Flight& flight = found->second;
+    const bool none_up =
+        std::ranges::all_of(flight.upstreams, [](const Candidate& c) { return c.peer->health.down(); });
+    const bool can_go = std::ranges::any_of(flight.upstreams, [&](const Candidate& c) {
+      return !c.peer->health.down() || now >= c.peer->health.next_probe(none_up);
+    });
+    if (most == 0 || !can_go) {
+      parked_.push_back(id);
+      continue;
+    }
+    --most;
+    flight.wait = Wait::Answer;
+    ask(id, flight, flight.attempts == 0 ? Why::First : Why::Retry, now, out);
+  }
+  parked_at_ = parked_.empty() ? kNever : now + kParkedTick;
+}
+
+void UpstreamPool::serve_paced(Instant now, Orders& out) {
+  while (!paced_.empty() && pace_.ready_at(Pace::kTcpConnection + Pace::kTcpQuestion, now) <= now) {
+    const FlightId id = paced_.front();
+    paced_.pop_front();
+    const auto found = flights_.find(id);
+    if (found == flights_.end() || found->second.wait != Wait::Pace) continue;
+    found->second.wait = Wait::Answer;
+    ask(id, found->second, found->second.attempts == 0 ? Why::First : Why::Retry, now, out);
+  }
+}
+
+void UpstreamPool::on_time(Instant now, Orders& out) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const FlightId id = deadlines_.begin()->second;
+    overdue(id, flights_.at(id), now, out);
+  }
+  serve_paced(now, out);
+  if (parked_at_ <= now) serve_parked(kParkedAtOnce, now, out);
+  if (sweep_at_ <= now) sweep(now, out);
+}
+
+Instant UpstreamPool::next_deadline() const {
+  Instant next = std::min(sweep_at_, parked_at_);
+  if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  if (!paced_.empty()) next = std::min(next, pace_.ready_at(Pace::kTcpConnection + Pace::kTcpQuestion, Instant{}));
+  return next;
+}
+
+void UpstreamPool::sweep(Instant now, Orders& out) {
+  const auto awaited = [this](SendId send) {
+    const auto found = sent_.find(send);
+    return found != sent_.end() && flights_.contains(found->second.flight);
+  };
+  std::vector<ChannelId> closed;
+  std::vector<SendId> ended;
+  bool more = false;
+  for (auto& [endpoint, peer] : peers_) {
+    peer.channels.collect(now, awaited, closed, ended);
+    more |= peer.channels.size() > 0;
+  }
+  for (const ChannelId channel : closed)
+    out.push_back(Close{channel});
+  for (const SendId send : ended)
+    sent_.erase(send);
+  std::erase_if(paced_, [this](FlightId id) { return !flights_.contains(id); });
+  std::erase_if(peers_, [this](const auto& entry) {
+    const Peer& peer = entry.second;
+    return !peer.named && peer.channels.size() == 0 && std::ranges::none_of(flights_, [&](const auto& flight) {
+      return std::ranges::find(flight.second.upstreams, &peer, &Candidate::peer) != flight.second.upstreams.end();
+    });
+  });
+  more |= std::ranges::any_of(peers_, [](const auto& entry) { return !entry.second.named; });
+  sweep_at_ = more ? now + kSweep : kNever;
+}
+
+}  // namespace lastlight::dns
