@@ -147,25 +147,52 @@ void App::resolve_own(const std::string& host, OwnNames::Done done) {
 
 void App::start_interruption() {
   if (config_.interruption.source == InterruptionConfig::Source::None) return;
+  start_messenger();
   interrupt::Listener listener{
       .noticed =
           [this](const interrupt::Notice& notice) {
             log::warn("interruption.notice", {{"node", config_.node_name},
                                               {"source", notice.source},
-                                              {"action", action_name(notice.action)},
+                                              {"action", interrupt::action_name(notice.action)},
                                               {"id", notice.id},
                                               {"seconds_left", seconds(notice.deadline - loop_.now())}});
             forwarder_.prepare_to_leave(loop_.now());
             follow_forwarder();
+            messenger_->on_notice(notice);
           },
-      .withdrawn = [](const interrupt::Withdrawn& gone) { log::warn("interruption.withdrawn", {{"id", gone.id}}); },
+      .withdrawn =
+          [this](const interrupt::Withdrawn& gone) {
+            log::warn("interruption.withdrawn", {{"id", gone.id}});
+            messenger_->on_withdrawn(gone);
+          },
       .fact =
-          [](const interrupt::Fact& fact) {
+          [this](const interrupt::Fact& fact) {
             log::info(event_name(fact.kind), {{"subject", fact.subject}, {"text", fact.text}});
+            messenger_->on_fact(fact);
           },
       .diagnosis = [](interrupt::Diagnosis what) { log::warn("metadata.diagnosis", {{"text", advice(what)}}); }};
   interruption_ = std::make_unique<interrupt::Controller>(loop_, config_, api_server_, metadata_client_, api_client_,
                                                           std::move(listener));
+}
+
+void App::start_messenger() {
+  messenger_ = std::make_unique<interrupt::Messenger>(
+      loop_, config_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
+      interrupt::Messenger::Listener{
+          .pods =
+              [this] {
+                const interrupt::Drain* drain = interruption_ ? interruption_->drain() : nullptr;
+                return drain != nullptr ? interrupt::count_pods(*drain) : interrupt::PodCounts{};
+              },
+          .hold =
+              [this](std::optional<Instant> until) {
+                if (interruption_) interruption_->hold(until);
+              },
+          .failed =
+              [](const std::string& receiver, interrupt::Phase phase, const std::string& error) {
+                log::warn("hook.failed",
+                          {{"receiver", receiver}, {"phase", interrupt::phase_name(phase)}, {"error", error}});
+              }});
 }
 
 // Seeing
@@ -199,6 +226,7 @@ std::string App::render_metrics() const {
                           .takeover_state = Takeover::name(takeover_.state()),
                           .loop_lag = loop_lag_,
                           .source = interruption_ ? &interruption_->source() : nullptr,
+                          .hooks = messenger_ ? &messenger_->hooks() : nullptr,
                           .drain = interruption_ ? interruption_->drain() : nullptr,
                           .notice = interruption_ ? &interruption_->notice() : nullptr});
 }

@@ -25,6 +25,7 @@
 #include "dnscache/server.h"
 #include "dnscache/upstream.h"
 #include "interrupt/controller.h"
+#include "interrupt/messenger.h"
 
 namespace lastlight {
 
@@ -44,6 +45,7 @@ class App {
   void resolve_own(const std::string& host, OwnNames::Done done);
   // Interruption, seeing, leaving
   void start_interruption();
+  void start_messenger();
   void start_http();
   void on_terminate();
   void settle_leaving();
@@ -73,6 +75,7 @@ class App {
   io::HttpClient api_client_;
   Addresses addresses_;
   Takeover takeover_;
+  std::unique_ptr<interrupt::Messenger> messenger_;
   std::unique_ptr<interrupt::Controller> interruption_;
 
   std::unique_ptr<io::HttpServer> http_server_;

@@ -196,7 +196,11 @@ std::string yaml_quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"' || c == '\\') out += '\\';
-    out += c;
+    if (c == '\n' || c == '\t') {
+      out += c == '\n' ? "\\n" : "\\t";
+    } else {
+      out += c;
+    }
   }
   return out + "\"";
 }
@@ -275,8 +279,8 @@ std::vector<ConfigOverride> environment_overrides(const Environment& environment
   return out;
 }
 
-ConfigResult parse_config(std::string_view text, const std::string& filename,
-                          std::span<const ConfigOverride> overrides) {
+ConfigResult parse_config(std::string_view text, const std::string& filename, std::span<const ConfigOverride> overrides,
+                          const ConfigCheck& check) {
   Config config;
   const std::vector<Key> keys = keys_of(config);
   Reader reader(filename);
@@ -284,12 +288,14 @@ ConfigResult parse_config(std::string_view text, const std::string& filename,
   for (const ConfigOverride& given : overrides)
     reader.apply(given, keys);
   if (config.dns.zones.empty()) config.dns.zones = default_zones(config.dns.cluster_domain);
-  check_rules(config, [&](const std::string& key, const std::string& message) { reader.problem(key, message); });
+  const auto problem = [&](const std::string& key, const std::string& message) { reader.problem(key, message); };
+  check_rules(config, problem);
+  if (check) check(config, problem);
   if (!reader.errors().empty()) return std::unexpected(std::move(reader.errors()));
   return config;
 }
 
-ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides) {
+ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides, const ConfigCheck& check) {
   std::ifstream in(path, std::ios::binary);
   std::string text(kMaxFile + 1, '\0');
   if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
@@ -298,7 +304,7 @@ ConfigResult load_config(const std::string& path, std::span<const ConfigOverride
         std::vector{ConfigError{path, 0, "", std::string("cannot be read: ") + std::strerror(errno)}});
   }
   text.resize(static_cast<std::size_t>(in.gcount()));
-  return parse_config(text, path, overrides);
+  return parse_config(text, path, overrides, check);
 }
 
 std::string effective_yaml(const Config& config, Comments comments) {

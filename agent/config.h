@@ -140,6 +140,48 @@ struct DrainConfig {
   bool operator==(const DrainConfig&) const = default;
 };
 
+enum class HookPhase { Notice, DrainStarted, PodRefused, Progress, Drained, Failed, Withdrawn };
+
+struct HeaderConfig {
+  std::string name;
+  std::string value;
+  std::string value_file;  // read at each request: a secret that may rotate
+  bool operator==(const HeaderConfig&) const = default;
+};
+
+struct WebhookConfig {
+  std::string name;  // in logs and metrics, which never show the URL
+  std::string url;
+  std::string url_file;  // instead of `url`, where the URL is itself a secret
+  std::vector<HookPhase> phases = {HookPhase::Notice,   HookPhase::DrainStarted, HookPhase::PodRefused,
+                                   HookPhase::Progress, HookPhase::Drained,      HookPhase::Failed,
+                                   HookPhase::Withdrawn};
+  std::vector<HeaderConfig> headers;
+  std::string body = "{{ json . }}";  // interrupt/hooks/template.h
+  Duration timeout = 5s;
+  Duration hold = 0s;  // how long the first evictions may wait for its answer to `notice`
+  bool operator==(const WebhookConfig&) const = default;
+};
+
+struct CommandConfig {
+  std::string file;  // in commands-directory
+  std::vector<HookPhase> phases = {HookPhase::Notice};
+  Duration timeout = 10s;  // then SIGTERM, and SIGKILL a second later
+  Duration hold = 0s;
+  bool operator==(const CommandConfig&) const = default;
+};
+
+struct HooksConfig {
+  // Where pods ask GET /interruption; an address that is not there yet is tried again.
+  std::vector<AddressSpec> listen = {{.kind = AddressSpec::Kind::Node, .address = {}, .service = {}, .port = 9255}};
+  Duration progress_interval = 5s;
+  std::string ca_file;  // whom webhooks trust; empty: the system's authorities
+  std::vector<WebhookConfig> webhooks;
+  std::string commands_directory = "/etc/lastlight/commands";
+  std::vector<CommandConfig> commands;
+  bool operator==(const HooksConfig&) const = default;
+};
+
 struct KubernetesConfig {
   std::string api_server;  // empty: KUBERNETES_SERVICE_HOST and _PORT; http:// only for local runs
   std::string token_file = "/var/run/secrets/kubernetes.io/serviceaccount/token";
@@ -155,7 +197,7 @@ struct HttpConfig {
 
 struct LogConfig {
   enum class Level { Debug, Info, Warn, Error };
-  enum class Format { Text, Json };
+  enum class Format { Text, JsonLines };
   Level level = Level::Info;
   Format format = Format::Text;
   bool operator==(const LogConfig&) const = default;
@@ -172,6 +214,7 @@ struct Config {
   TakeoverConfig takeover;
   InterruptionConfig interruption;
   DrainConfig drain;
+  HooksConfig hooks;
   KubernetesConfig kubernetes;
   bool operator==(const Config&) const = default;
 };

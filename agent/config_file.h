@@ -50,10 +50,15 @@ using Environment = std::function<const char*(const char*)>;
 // An empty variable counts as not set: that is what a downward API field without a value gives.
 std::vector<ConfigOverride> environment_overrides(const Environment& environment);
 
+// What only a module can tell of its own part, such as a template's fields: calls `problem(dotted key, message)`.
+using ConfigProblem = std::function<void(const std::string& key, const std::string& message)>;
+using ConfigCheck = std::function<void(const Config&, const ConfigProblem&)>;
+
 // Later overrides win.
 ConfigResult parse_config(std::string_view text, const std::string& filename,
-                          std::span<const ConfigOverride> overrides = {});
-ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides = {});
+                          std::span<const ConfigOverride> overrides = {}, const ConfigCheck& check = {});
+ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides = {},
+                         const ConfigCheck& check = {});
 
 enum class Comments { No, Yes };  // Yes: above each key what it is for and what it takes
 std::string effective_yaml(const Config& config, Comments comments = Comments::No);

@@ -96,11 +96,12 @@ Key optional_address(std::string name, std::optional<IpAddress>& value, std::str
   return key;
 }
 
-Key addresses(std::string name, std::vector<AddressSpec>& value, std::string expected, std::string purpose) {
+Key addresses(std::string name, std::vector<AddressSpec>& value, std::string expected, std::string purpose,
+              std::uint16_t default_port) {
   Key key = scalar(std::move(name), std::move(expected), std::move(purpose));
   key.shape = Key::Shape::List;
-  key.read = [&value](std::string_view given) {
-    auto parsed = AddressSpec::parse(given);
+  key.read = [&value, default_port](std::string_view given) {
+    auto parsed = AddressSpec::parse(given, default_port);
     if (parsed) value.push_back(std::move(*parsed));
     return parsed.has_value();
   };

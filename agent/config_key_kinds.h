@@ -24,7 +24,8 @@ Key text(std::string name, std::string& value, std::string expected, bool (*chec
          std::string purpose);
 Key domain(std::string name, std::string& value, std::string purpose);
 Key optional_address(std::string name, std::optional<IpAddress>& value, std::string purpose);
-Key addresses(std::string name, std::vector<AddressSpec>& value, std::string expected, std::string purpose);
+Key addresses(std::string name, std::vector<AddressSpec>& value, std::string expected, std::string purpose,
+              std::uint16_t default_port = 53);
 Key section(std::string name, std::vector<Key> keys, std::string purpose);
 
 template <class Number>

@@ -201,7 +201,8 @@ std::vector<Key> keys_of(LogConfig& log) {
       choice<Level>("level", log.level,
                     {{"debug", Level::Debug}, {"info", Level::Info}, {"warn", Level::Warn}, {"error", Level::Error}},
                     "Events below it are not written."),
-      choice<Format>("format", log.format, {{"text", Format::Text}, {"json", Format::Json}}, "One line per event.")};
+      choice<Format>("format", log.format, {{"text", Format::Text}, {"json", Format::JsonLines}},
+                     "One line per event.")};
 }
 
 }  // namespace
@@ -220,6 +221,7 @@ std::vector<Key> keys_of(Config& config) {
           section("takeover", keys_of(config.takeover), "How the node's queries get here."),
           section("interruption", keys_of(config.interruption), "How the end of the node is learned."),
           section("drain", keys_of(config.drain), "How its pods leave."),
+          section("hooks", keys_of(config.hooks), "Whom the end of the node is told."),
           section("kubernetes", keys_of(config.kubernetes), "The API server.")};
 }
 

@@ -39,5 +39,6 @@ struct Key {
 // The keys bound to this object, which must outlive them. An item appended later does not move earlier ones' keys: read
 // one item before the next is appended.
 std::vector<Key> keys_of(Config& config);
+std::vector<Key> keys_of(HooksConfig& hooks);
 
 }  // namespace lastlight

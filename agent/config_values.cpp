@@ -158,6 +158,12 @@ bool is_origin(std::string_view text) {
   return normal_domain(text.substr(0, colon)).has_value() && text.substr(0, colon) != ".";
 }
 
+bool is_url(std::string_view text) {
+  const auto scheme = text.find("://");
+  const auto path = scheme == std::string_view::npos ? scheme : text.find_first_of("/?", scheme + 3);
+  return is_origin(text.substr(0, path)) && std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
+}
+
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
   std::size_t fewest = std::max<std::size_t>(2, word.size() / 3) + 1;

@@ -35,6 +35,8 @@ bool is_label(std::string_view text);
 
 // http://HOST[:PORT] or https://HOST[:PORT], no path.
 bool is_origin(std::string_view text);
+// The same with any path and query: printable ASCII without spaces.
+bool is_url(std::string_view text);
 
 // The candidate that takes the fewest edits, if they are few enough to be a slip of the pen; empty otherwise.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);

@@ -66,6 +66,12 @@ void Controller::on_withdrawn(const Withdrawn& withdrawn) {
   listener_.withdrawn(withdrawn);
 }
 
+void Controller::hold(std::optional<Instant> until) {
+  if (!drain_) return;
+  drain_->hold(until);
+  carry_out(drain_->tick(loop_.now()));
+}
+
 void Controller::carry_out(DrainStep step) {
   for (const std::uint64_t cancelled : step.cancel) {
     if (const auto found = in_flight_.find(cancelled); found != in_flight_.end()) {

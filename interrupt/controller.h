@@ -33,6 +33,9 @@ class Controller {
              io::HttpClient& api, Listener listener);
   ~Controller();
 
+  // Evictions wait until then; none: they need not. The cordon and the deadline are not its concern.
+  void hold(std::optional<Instant> until);
+
   const AwsSource& source() const { return source_; }
   const Drain* drain() const { return drain_.get(); }
   const std::optional<Notice>& notice() const { return notice_; }

@@ -216,7 +216,10 @@ Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
   const Instant last = delete_at(record.pod, window_, policy_);
   if (record.deletes > 0 || record.delete_forbidden) return record.next_try;
   if (!may_evict(record, now)) return last;
-  if (record.evictions == 0) return evict_at(record.pod, window_, policy_, tier_of(record.pod) <= front);
+  if (record.evictions == 0) {
+    const Instant at = evict_at(record.pod, window_, policy_, tier_of(record.pod) <= front);
+    return held_until_ ? std::max(at, std::min(*held_until_, last)) : at;
+  }
   return std::min(record.next_try, last);
 }
 

@@ -170,6 +170,8 @@ class Drain {
   DrainStep on_reply(std::uint64_t id, const HttpReply& reply, Instant now);
   DrainStep on_watch_bytes(std::uint64_t id, std::string_view bytes, Instant now);
   DrainStep tick(Instant now);
+  // No eviction before this instant, but never past a pod's own D; none lets them go at once.
+  void hold(std::optional<Instant> until) { held_until_ = until; }
 
   bool active(Instant now) const { return started_ && !withdrawn_ && now < window_.deadline; }
   bool cordoned() const { return marks_.cordoned(); }
@@ -256,6 +258,7 @@ class Drain {
   Window window_{};
   NodeMarks marks_;
   bool shutting_down_ = false;  // the kubelet stops the pods by itself
+  std::optional<Instant> held_until_;
 
   Once watch_;             // whichever of stream, page and watch is next or in flight
   bool need_list_ = true;  // nothing to watch from

@@ -130,6 +130,20 @@ void source_families(Families& f, const Scrape& s) {
   }
 }
 
+void hook_families(Families& f, const Scrape& s) {
+  const char* told = "Events told to webhooks and commands, by what became of them.";
+  for (std::size_t i = 0; i < s.hooks->receivers().size(); ++i) {
+    const std::string& name = s.hooks->receivers()[i].name;
+    const interrupt::OutboxCounters& c = s.hooks->counters(i);
+    f.counter("hook_events", told, number(c.delivered), {{"receiver", name}, {"outcome", "delivered"}});
+    f.counter("hook_events", told, number(c.refused), {{"receiver", name}, {"outcome", "refused"}});
+    f.counter("hook_events", told, number(c.expired), {{"receiver", name}, {"outcome", "expired"}});
+    f.counter("hook_events", told, number(c.lost), {{"receiver", name}, {"outcome", "lost"}});
+    f.counter("hook_failed_tries", "Deliveries that failed; most are tried again.", number(c.failed_tries),
+              {{"receiver", name}});
+  }
+}
+
 void drain_families(Families& f, const Scrape& s) {
   using interrupt::Fate;
   static constexpr std::array<std::pair<Fate, const char*>, 9> kFates = {{{Fate::Stays, "stays"},
@@ -170,6 +184,7 @@ std::string render(const Scrape& s) {
   if (active) {
     f.gauge("interruption_left_seconds", "Until the node is taken.", seconds((*s.notice)->deadline - s.now));
   }
+  if (s.hooks != nullptr) hook_families(f, s);
   if (s.drain != nullptr) drain_families(f, s);
   return f.render();
 }

@@ -15,6 +15,7 @@
 #include "dnscache/server.h"
 #include "dnscache/upstream.h"
 #include "interrupt/drain.h"
+#include "interrupt/hooks/hooks.h"
 #include "interrupt/notice.h"
 #include "interrupt/sources/aws.h"
 
@@ -35,6 +36,7 @@ struct Scrape {
   std::string_view takeover_state;
   const Histogram& loop_lag;
   const interrupt::AwsSource* source = nullptr;
+  const interrupt::Hooks* hooks = nullptr;
   const interrupt::Drain* drain = nullptr;
   const std::optional<interrupt::Notice>* notice = nullptr;
 };

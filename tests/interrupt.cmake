@@ -1,2 +1,2 @@
-lastlight_test(test_interrupt FOLDERS unit/interrupt LINK lastlight_interrupt_core)
+lastlight_test(test_interrupt FOLDERS unit/interrupt unit/interrupt/hooks LINK lastlight_interrupt_core)
 lastlight_test(test_drain FOLDERS scenarios LINK lastlight_interrupt_core)

@@ -23,6 +23,7 @@ struct HttpRequest {
   Duration timeout =
       std::chrono::seconds(5);  // of the whole exchange; a streamed reply counts as alive while bytes come
   Duration connect_timeout = std::chrono::seconds(2);
+  std::string proxy = {};             // http://[USER:PASSWORD@]HOST[:PORT]; empty: none, whatever the environment says
   std::uint64_t max_body = 1U << 20;  // bytes; a longer reply is an error, never a truncated success
 };
 

@@ -72,7 +72,7 @@ void apply(State& state) {
   state.logger->flush_on(spdlog::level::trace);
   // UTC with milliseconds, RFC 3339.
   state.logger->set_pattern(
-      state.format == Format::Json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":%v})" : "%Y-%m-%dT%H:%M:%S.%eZ %v",
+      state.format == Format::JsonLines ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":%v})" : "%Y-%m-%dT%H:%M:%S.%eZ %v",
       spdlog::pattern_time_type::utc);
 }
 
@@ -196,7 +196,7 @@ void write(Level level, std::string_view event, Fields fields) {
   if (!enabled(level)) return;
   const Format format = state().format;
   std::string line;
-  if (format == Format::Json) {
+  if (format == Format::JsonLines) {
     line += "\"";
     line += level_word(level);
     line += "\",\"event\":";
@@ -207,7 +207,7 @@ void write(Level level, std::string_view event, Fields fields) {
     line += event;
   }
   for (const Field& field : fields) {
-    if (format == Format::Json) {
+    if (format == Format::JsonLines) {
       line += ',';
       append_quoted(line, field.name);
       line += ':';

@@ -5,6 +5,7 @@
 
 #include "agent/config_rules.h"
 #include "agent/service_address.h"
+#include "interrupt/hooks/check.h"
 
 namespace lastlight::cli {
 namespace {
@@ -98,7 +99,9 @@ void find_loops(const Use& upstream, const Use& listen, const Config& config, st
 ConfigResult read_config(const Command& command, const Environment& environment) {
   std::vector<ConfigOverride> overrides = environment_overrides(environment);
   overrides.insert(overrides.end(), command.overrides.begin(), command.overrides.end());
-  return load_config(command.config, overrides);
+  return load_config(command.config, overrides, [](const Config& config, const ConfigProblem& problem) {
+    interrupt::check_hooks(config.hooks, problem);
+  });
 }
 
 int check(const Command& command, const Environment& environment, const AskService& ask_service, std::ostream& out,

@@ -130,9 +130,14 @@ void HttpClient::Impl::look_up_or_connect(Transfer& transfer) {
   const auto origin = parse_origin(transfer.request.url);
   if (!origin) return fail(transfer, "not an http or https URL: " + transfer.request.url);
   transfer.origin = *origin;
+  const auto peer = transfer.request.proxy.empty() ? origin : parse_origin(transfer.request.proxy);
+  if (!peer || (!transfer.request.proxy.empty() && peer->scheme != "http")) {
+    return fail(transfer, "the proxy is not an http URL");
+  }
+  transfer.peer = *peer;
   if (!is_sendable(transfer.request)) return fail(transfer, "a control character in the request's method or headers");
-  if (origin->literal) return connect(transfer, {});
-  resolve_(origin->host,
+  if (peer->literal) return connect(transfer, {});
+  resolve_(peer->host,
            [this, id = transfer.id](const std::vector<IpAddress>& addresses) { on_resolved(id, addresses); });
 }
 
@@ -141,7 +146,7 @@ void HttpClient::Impl::on_resolved(RequestId id, const std::vector<IpAddress>& a
   if (found == transfers_.end()) return;  // cancelled meanwhile
   Transfer& transfer = *found->second;
   if (transfer.finished || transfer.in_multi) return;  // timed out meanwhile, or called back twice
-  if (addresses.empty()) return fail(transfer, "the name " + transfer.origin.host + " has no address");
+  if (addresses.empty()) return fail(transfer, "the name " + transfer.peer.host + " has no address");
   connect(transfer, addresses);
 }
 
@@ -246,7 +251,7 @@ void HttpClient::Impl::expire(RequestId id) {
   Transfer& transfer = *found->second;
   ++counters.timeouts;
   const char* what = transfer.streams() ? "nothing was received for " : "no whole reply within ";
-  fail(transfer, (transfer.origin.literal || transfer.in_multi ? what : "the name was not looked up within ") +
+  fail(transfer, (transfer.peer.literal || transfer.in_multi ? what : "the name was not looked up within ") +
                      in_seconds(transfer.request.timeout));
 }
 

@@ -1,8 +1,8 @@
 // The only door to libcurl (its other half is http_transfer): HTTP/1.1 with keep-alive on the one event loop (curl's
 // multi interface, socket callbacks). Never starts a thread: host names are looked up by the function given at
-// construction, and curl is forbidden to resolve. Never follows a redirect, uses a proxy, asks for a compressed reply
-// or speaks to an unverified TLS peer. Callbacks run outside curl, from the loop, and never inside send() or stream():
-// in them, everything may be called, except destroying the client.
+// construction, and curl is forbidden to resolve. Never follows a redirect, takes a proxy from the environment, asks
+// for a compressed reply or speaks to an unverified TLS peer. Callbacks run outside curl, from the loop, and never
+// inside send() or stream(): in them, everything may be called, except destroying the client.
 #pragma once
 
 #include <cstdint>

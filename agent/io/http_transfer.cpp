@@ -1,6 +1,7 @@
 #include "agent/io/http_transfer.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace lastlight::io {
@@ -60,20 +61,21 @@ bool is_sendable(const HttpRequest& request) {
 
 // --- what is asked of curl ---
 
-bool Transfer::prepare(const std::vector<IpAddress>& of_origin, const std::string& ca_file) {
+bool Transfer::prepare(const std::vector<IpAddress>& of_peer, const std::string& ca_file) {
   easy.reset(curl_easy_init());
   if (!easy) return false;
   set_options(ca_file);
+  set_proxy();
   set_method();
   set_headers();
-  if (!of_origin.empty()) set_addresses(of_origin);
+  if (!of_peer.empty()) set_addresses(of_peer);
   return true;
 }
 
-void Transfer::set_addresses(const std::vector<IpAddress>& of_origin) {
+void Transfer::set_addresses(const std::vector<IpAddress>& of_peer) {
   // HOST:PORT:ADDRESS[,ADDRESS]...: replaces what the multi handle knew of that name, and does not age.
-  std::string line = origin.host + ':' + origin.port + ':';
-  for (const IpAddress& address : of_origin) {
+  std::string line = peer.host + ':' + peer.port + ':';
+  for (const IpAddress& address : of_peer) {
     if (line.back() != ':') line += ',';
     line += address.is_v6() ? '[' + address.to_string() + ']' : address.to_string();
   }
@@ -89,7 +91,6 @@ void Transfer::set_options(const std::string& ca_file) {
   curl_easy_setopt(easy.get(), CURLOPT_PRIVATE, this);
   curl_easy_setopt(easy.get(), CURLOPT_ERRORBUFFER, error);
   curl_easy_setopt(easy.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(easy.get(), CURLOPT_NOPROXY, "*");
   curl_easy_setopt(easy.get(), CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy.get(), CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy.get(), CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
@@ -108,6 +109,15 @@ void Transfer::set_options(const std::string& ca_file) {
   curl_easy_setopt(easy.get(), CURLOPT_HEADERDATA, this);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEFUNCTION, &Transfer::take_body);
   curl_easy_setopt(easy.get(), CURLOPT_WRITEDATA, this);
+}
+
+void Transfer::set_proxy() {
+  curl_easy_setopt(easy.get(), CURLOPT_PROXY, request.proxy.c_str());  // empty: none, not the environment's
+  curl_easy_setopt(easy.get(), CURLOPT_NOPROXY, "");
+  // curl's own default for a proxy is 1080. It was read as a URL's port, so it is a number.
+  if (!request.proxy.empty()) {
+    curl_easy_setopt(easy.get(), CURLOPT_PROXYPORT, std::strtol(peer.port.c_str(), nullptr, 10));
+  }
 }
 
 void Transfer::set_method() {

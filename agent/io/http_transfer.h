@@ -49,7 +49,7 @@ struct Transfer {
   Transfer(Loop& loop, HttpClient::RequestId number, HttpRequest what, std::move_only_function<void()> expired)
       : id(number), request(std::move(what)), deadline(loop, std::move(expired)) {}
 
-  // Makes the handle, ready to be added to a multi handle. `addresses` are those of the origin's name, none if it is a
+  // Makes the handle, ready to be added to a multi handle. `addresses` are those of the peer's name, none if it is a
   // literal. False if libcurl cannot.
   bool prepare(const std::vector<IpAddress>& addresses, const std::string& ca_file);
   bool streams() const { return static_cast<bool>(on_bytes); }
@@ -58,6 +58,7 @@ struct Transfer {
   HttpRequest request;
   Timer deadline;  // of the exchange, name lookup included; of silence for a stream
   Origin origin;
+  Origin peer;  // whom we connect to: the origin, or the request's proxy
   HttpClient::OnHeaders on_headers;
   HttpClient::OnBytes on_bytes;  // set: a stream
   HttpClient::OnReply done;
@@ -78,10 +79,11 @@ struct Transfer {
   bool cancelled = false;
 
  private:
-  void set_addresses(const std::vector<IpAddress>& of_origin);
+  void set_addresses(const std::vector<IpAddress>& of_peer);
   void set_options(const std::string& ca_file);
   void set_method();
   void set_headers();
+  void set_proxy();
   static std::size_t take_header(char* data, std::size_t, std::size_t size, void* transfer) noexcept;
   static std::size_t take_body(char* data, std::size_t, std::size_t size, void* transfer) noexcept;
 };

@@ -43,7 +43,7 @@ TEST_CASE("text: time, level, event and fields") {
 }
 
 TEST_CASE("every JSON line is JSON, whatever the fields hold") {
-  Captured captured({.level = log::Level::Debug, .format = log::Format::Json});
+  Captured captured({.level = log::Level::Debug, .format = log::Format::JsonLines});
   const std::string hostile("a\"b\\c\n\0\x7f\xff\xc3\xa4\xed\xa0\x80{}%", 18);
   log::debug("e", {{"hostile", hostile},
                    {"big", std::numeric_limits<std::uint64_t>::max()},

@@ -254,3 +254,35 @@ TEST_CASE("addresses that cannot be") {
     CHECK(AddressSpec::parse(text)->to_string() == text);
   }
 }
+
+TEST_CASE("hooks are read and printed back, with lines in a body") {
+  const std::string text = kNode + R"(
+hooks:
+  listen: [127.0.0.1, "node:9300"]
+  webhooks:
+  - name: slack
+    url-file: /etc/lastlight/secrets/slack
+    phases: [notice, drained, failed]
+    headers: [{name: Authorization, value-file: /etc/lastlight/secrets/token}, {name: X-A, value: "b \"c\""}]
+    hold: 5s
+    body: |
+      {"text": "{{ text }}"}
+  commands: [{file: leave.sh, timeout: 20s}]
+)";
+  const auto config = parse_config(text, "f");
+  if (!config) FAIL(config.error()[0].to_string());
+  REQUIRE(config->hooks.webhooks.size() == 1);
+  CHECK(config->hooks.listen[0].port == 9255);
+  CHECK(config->hooks.webhooks[0].body == "{\"text\": \"{{ text }}\"}\n");
+  CHECK(config->hooks.webhooks[0].phases == std::vector{HookPhase::Notice, HookPhase::Drained, HookPhase::Failed});
+  CHECK(config->hooks.webhooks[0].headers.size() == 2);
+  CHECK(config->hooks.commands[0].phases == std::vector{HookPhase::Notice});
+  const auto again = parse_config(effective_yaml(*config), "again");
+  if (!again) FAIL(again.error()[0].to_string());
+  CHECK(*again == *config);
+  check_error("hooks: {webhooks: [{url: http://a}]}", "f:2: hooks.webhooks[0].name: ", "is missing");
+  check_error("hooks: {webhooks: [{name: a, url: nowhere}]}", "f:2: hooks.webhooks[0].url: ", "expected http://HOST");
+  check_error("hooks: {webhooks: [{name: a, url: http://a, phases: [soon]}]}",
+              "f:2: hooks.webhooks[0].phases: ", "soon");
+  check_error("hooks: {commands: [{file: ../sh}]}", "f:2: hooks.commands[0].file: ", "without a path");
+}

@@ -95,3 +95,29 @@ TEST_CASE("a taken port is said at construction", "[http_server]") {
   CHECK_THROWS_WITH(io::HttpServer(loop, taken, length),
                     ContainsSubstring("cannot serve HTTP on 127.0.0.1:") && ContainsSubstring("in use"));
 }
+
+TEST_CASE("a request goes through the proxy it names, and only its name is looked up", "[http_client]") {
+  io::Loop loop;
+  std::string target;
+  io::HttpServer proxy(loop, *Endpoint::parse("127.0.0.1:0", 0), [&](const HttpRequest& request) {
+    target = request.url;
+    return HttpReply{.status = 200, .headers = {}, .body = {}, .error = {}};
+  });
+  std::vector<std::string> names;
+  io::HttpClient client(loop, [&](const std::string& name, io::HttpClient::Resolved done) {
+    names.push_back(name);
+    done({IpAddress::v4(0x7f000001)});
+  });
+  const std::string url = "http://proxy.example:" + std::to_string(proxy.port());
+  std::optional<HttpReply> got;
+  client.send({.url = "http://hook.example/x?y", .proxy = url}, [&](HttpReply reply) { got = std::move(reply); });
+  REQUIRE(turn_until(loop, [&] { return got.has_value(); }));
+  CHECK(got->status == 200);
+  CHECK(target == "http://hook.example/x?y");
+  CHECK(names == std::vector<std::string>{"proxy.example"});
+  got.reset();
+  client.send({.url = "http://hook.example/", .proxy = "socks5://127.0.0.1:1"},
+              [&](HttpReply reply) { got = std::move(reply); });
+  REQUIRE(turn_until(loop, [&] { return got.has_value(); }));
+  CHECK(got->error.find("the proxy is not an http URL") != std::string::npos);
+}
