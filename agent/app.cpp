@@ -10,6 +10,7 @@
 
 #include "agent/api_server.h"
 #include "agent/base/log.h"
+#include "agent/service_address.h"
 #include "agent/telling.h"
 #include "agent/version.h"
 #include "metrics/scrape.h"
@@ -147,6 +148,7 @@ void App::resolve_own(const std::string& host, OwnNames::Done done) {
 
 void App::start_interruption() {
   if (config_.interruption.source == InterruptionConfig::Source::None) return;
+  start_notice_endpoint();
   start_messenger();
   interrupt::Listener listener{
       .noticed =
@@ -158,11 +160,13 @@ void App::start_interruption() {
                                               {"seconds_left", seconds(notice.deadline - loop_.now())}});
             forwarder_.prepare_to_leave(loop_.now());
             follow_forwarder();
+            notice_endpoint_->on_notice(notice);
             messenger_->on_notice(notice);
           },
       .withdrawn =
           [this](const interrupt::Withdrawn& gone) {
             log::warn("interruption.withdrawn", {{"id", gone.id}});
+            notice_endpoint_->on_withdrawn(gone);
             messenger_->on_withdrawn(gone);
           },
       .fact =
@@ -173,6 +177,24 @@ void App::start_interruption() {
       .diagnosis = [](interrupt::Diagnosis what) { log::warn("metadata.diagnosis", {{"text", advice(what)}}); }};
   interruption_ = std::make_unique<interrupt::Controller>(loop_, config_, api_server_, metadata_client_, api_client_,
                                                           std::move(listener));
+}
+
+void App::start_notice_endpoint() {
+  notice_endpoint_ = std::make_unique<interrupt::NoticeEndpoint>(loop_);
+  for (const AddressSpec& spec : config_.hooks.listen) {
+    const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
+    if (!where) {
+      log::warn("notice_endpoint.unresolved", {{"address", spec.to_string()}, {"error", where.error()}});
+      continue;
+    }
+    notice_endpoint_->listen(*where, [](const Endpoint& listening, const std::string& error) {
+      if (error.empty()) {
+        log::info("notice_endpoint.listening", {{"address", listening.to_string()}});
+      } else {
+        log::warn("notice_endpoint.not_listening", {{"address", listening.to_string()}, {"error", error}});
+      }
+    });
+  }
 }
 
 void App::start_messenger() {
@@ -226,6 +248,7 @@ std::string App::render_metrics() const {
                           .takeover_state = Takeover::name(takeover_.state()),
                           .loop_lag = loop_lag_,
                           .source = interruption_ ? &interruption_->source() : nullptr,
+                          .notice_endpoint = notice_endpoint_ ? &notice_endpoint_->counters() : nullptr,
                           .hooks = messenger_ ? &messenger_->hooks() : nullptr,
                           .drain = interruption_ ? interruption_->drain() : nullptr,
                           .notice = interruption_ ? &interruption_->notice() : nullptr});

@@ -26,6 +26,7 @@
 #include "dnscache/upstream.h"
 #include "interrupt/controller.h"
 #include "interrupt/messenger.h"
+#include "interrupt/notice_endpoint.h"
 
 namespace lastlight {
 
@@ -46,6 +47,7 @@ class App {
   // Interruption, seeing, leaving
   void start_interruption();
   void start_messenger();
+  void start_notice_endpoint();
   void start_http();
   void on_terminate();
   void settle_leaving();
@@ -75,6 +77,7 @@ class App {
   io::HttpClient api_client_;
   Addresses addresses_;
   Takeover takeover_;
+  std::unique_ptr<interrupt::NoticeEndpoint> notice_endpoint_;
   std::unique_ptr<interrupt::Messenger> messenger_;
   std::unique_ptr<interrupt::Controller> interruption_;
 

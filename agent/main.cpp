@@ -1,4 +1,5 @@
 // Flags -> a command -> an exit code. Here, and in the reader of the configuration, exceptions end.
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "agent/api_server.h"
@@ -45,6 +47,15 @@ std::expected<std::vector<IpAddress>, std::string> ask_service(const Config& con
   return look_up_service(api_server, config.kubernetes, service);
 }
 
+// Thousands of pods' connections may be open, and many systems start programs with a soft limit of 1024.
+void raise_descriptor_limit() {
+  constexpr rlim_t kEnough = 65536;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kEnough);
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int run(const cli::Command& command, io::FileDescriptor supervisor) {
   auto config = cli::read_config(command, environment);
   if (!config) {
@@ -54,6 +65,7 @@ int run(const cli::Command& command, io::FileDescriptor supervisor) {
     return 1;
   }
   log::configure(config->log);
+  raise_descriptor_limit();
   log::info("agent.starting", {{"version", kVersion}, {"node", config->node_name}});
   return App(std::move(*config), std::move(supervisor)).run();
 }

@@ -144,6 +144,16 @@ void hook_families(Families& f, const Scrape& s) {
   }
 }
 
+void notice_endpoint_families(Families& f, const Scrape& s) {
+  const interrupt::NoticeBoardCounters& c = *s.notice_endpoint;
+  f.counter("notice_endpoint_requests", "Requests to the notice endpoint.", number(c.requests));
+  f.counter("notice_endpoint_told", "Waiting requests answered because something changed.", number(c.told));
+  const char* refused = "Requests refused because too many wait, by bound.";
+  f.counter("notice_endpoint_refused", refused, number(c.refused_full), {{"bound", "all"}});
+  f.counter("notice_endpoint_refused", refused, number(c.refused_client), {{"bound", "client"}});
+  f.gauge("notice_endpoint_waiters", "Requests that wait for a change.", number(c.waiters));
+}
+
 void drain_families(Families& f, const Scrape& s) {
   using interrupt::Fate;
   static constexpr std::array<std::pair<Fate, const char*>, 9> kFates = {{{Fate::Stays, "stays"},
@@ -184,6 +194,7 @@ std::string render(const Scrape& s) {
   if (active) {
     f.gauge("interruption_left_seconds", "Until the node is taken.", seconds((*s.notice)->deadline - s.now));
   }
+  if (s.notice_endpoint != nullptr) notice_endpoint_families(f, s);
   if (s.hooks != nullptr) hook_families(f, s);
   if (s.drain != nullptr) drain_families(f, s);
   return f.render();

@@ -16,6 +16,7 @@
 #include "dnscache/upstream.h"
 #include "interrupt/drain.h"
 #include "interrupt/hooks/hooks.h"
+#include "interrupt/hooks/notice_board.h"
 #include "interrupt/notice.h"
 #include "interrupt/sources/aws.h"
 
@@ -36,6 +37,7 @@ struct Scrape {
   std::string_view takeover_state;
   const Histogram& loop_lag;
   const interrupt::AwsSource* source = nullptr;
+  const interrupt::NoticeBoardCounters* notice_endpoint = nullptr;
   const interrupt::Hooks* hooks = nullptr;
   const interrupt::Drain* drain = nullptr;
   const std::optional<interrupt::Notice>* notice = nullptr;

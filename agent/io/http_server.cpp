@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -24,6 +25,14 @@ struct Exchange {
   HttpRequest request;
   std::uint64_t body_size = 0;  // received; more than max_body is dropped
   bool begun = false;
+  std::optional<HttpReply> reply;  // of one that was left open
+};
+
+// A request left open: MHD does not look at its connection, so we do, for a client that has gone.
+struct Waiting {
+  MHD_Connection* connection;
+  Exchange* exchange;
+  std::unique_ptr<Poll> hangup;
 };
 
 struct StopDaemon {
@@ -47,7 +56,10 @@ MHD_Result queue(MHD_Connection* connection, const HttpReply& reply) {
 
 class HttpServer::Impl {
  public:
-  Impl(Loop& loop, const Endpoint& listen, Handler handler, HttpServerOptions options);
+  Impl(Loop& loop, OpenHandler handler, Gone gone, HttpServerOptions options);
+  ~Impl();
+  std::expected<void, std::string> listen(const Endpoint& where);
+  void reply(RequestId id, HttpReply reply);
   std::uint16_t port = 0;
   HttpServerCounters counters;
 
@@ -56,6 +68,8 @@ class HttpServer::Impl {
   MHD_Result begin(MHD_Connection* connection, Exchange& exchange, const char* method);
   MHD_Result take_body(Exchange& exchange, const char* data, std::size_t* size);
   MHD_Result answer(MHD_Connection* connection, Exchange& exchange);
+  MHD_Result leave_open(MHD_Connection* connection, Exchange& exchange, RequestId id);
+  void on_hangup(RequestId id);
 
   static void* on_target(void*, const char* target, MHD_Connection*) noexcept;
   static MHD_Result on_request(void* self, MHD_Connection* connection, const char*, const char* method, const char*,
@@ -63,7 +77,11 @@ class HttpServer::Impl {
   static void on_completed(void*, MHD_Connection*, void** exchange, MHD_RequestTerminationCode) noexcept;
   static void on_connection(void* self, MHD_Connection*, void**, MHD_ConnectionNotificationCode what) noexcept;
 
-  Handler handler_;
+  Loop& loop_;
+  OpenHandler handler_;
+  Gone gone_;
+  RequestId last_id_ = 0;
+  std::unordered_map<RequestId, Waiting> waiting_;
   bool closed_ = false;  // a connection ended in this run
   HttpServerOptions options_;
   std::unique_ptr<MHD_Daemon, StopDaemon> daemon_;
@@ -71,30 +89,40 @@ class HttpServer::Impl {
   std::optional<Poll> poll_;  // gone before the daemon closes the descriptor
 };
 
-HttpServer::Impl::Impl(Loop& loop, const Endpoint& listen, Handler handler, HttpServerOptions options)
-    : handler_(std::move(handler)), options_(options), timer_(loop, [this] { turn(); }) {
-  auto socket = options_.sockets({ListeningSocket::Kind::Tcp, listen, Bytes{0}});
-  if (!socket) throw std::runtime_error("cannot serve HTTP on " + listen.to_string() + ": " + socket.error());
-  port = local_endpoint(socket->get(), listen).port;
-  const unsigned flags = MHD_USE_EPOLL | (listen.address.is_v6() ? static_cast<unsigned>(MHD_USE_IPv6) : 0U);
+HttpServer::Impl::Impl(Loop& loop, OpenHandler handler, Gone gone, HttpServerOptions options)
+    : loop_(loop),
+      handler_(std::move(handler)),
+      gone_(std::move(gone)),
+      options_(std::move(options)),
+      timer_(loop, [this] { turn(); }) {}
+
+std::expected<void, std::string> HttpServer::Impl::listen(const Endpoint& where) {
+  auto socket = options_.sockets({ListeningSocket::Kind::Tcp, where, Bytes{0}});
+  if (!socket) return std::unexpected("cannot serve HTTP on " + where.to_string() + ": " + socket.error());
+  port = local_endpoint(socket->get(), where).port;
+  const unsigned flags =
+      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (where.address.is_v6() ? static_cast<unsigned>(MHD_USE_IPv6) : 0U);
   const auto idle = std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(options_.idle_timeout).count());
   errno = 0;
   daemon_.reset(MHD_start_daemon(flags, port, nullptr, nullptr, &Impl::on_request, this,                        //
                                  MHD_OPTION_LISTEN_SOCKET, socket->get(),                                       //
                                  MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(options_.max_connections),  //
                                  MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(idle),                    //
+                                 MHD_OPTION_PER_IP_CONNECTION_LIMIT, unsigned{options_.max_per_client},         //
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, options_.buffer,                           //
                                  MHD_OPTION_URI_LOG_CALLBACK, &Impl::on_target, this,                           //
                                  MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed, nullptr,                     //
                                  MHD_OPTION_NOTIFY_CONNECTION, &Impl::on_connection, this, MHD_OPTION_END));
   if (!daemon_) {
-    throw std::runtime_error("cannot serve HTTP on " + listen.to_string() + ": " +
-                             (errno != 0 ? std::strerror(errno) : "libmicrohttpd refuses"));
+    return std::unexpected("cannot serve HTTP on " + where.to_string() + ": " +
+                           (errno != 0 ? std::strerror(errno) : "libmicrohttpd refuses"));
   }
   socket->release();  // the daemon's now
   const MHD_DaemonInfo* epoll = MHD_get_daemon_info(daemon_.get(), MHD_DAEMON_INFO_EPOLL_FD);
-  if (epoll == nullptr) throw std::runtime_error("libmicrohttpd does not tell its descriptor");
-  poll_.emplace(loop, epoll->epoll_fd, [this](Poll::Ready) { turn(); });
+  if (epoll == nullptr) return std::unexpected("libmicrohttpd does not tell its descriptor");
+  poll_.emplace(loop_, epoll->epoll_fd, [this](Poll::Ready) { turn(); });
   poll_->watch(true, false);
+  return {};
 }
 
 void HttpServer::Impl::turn() {
@@ -146,8 +174,48 @@ MHD_Result HttpServer::Impl::answer(MHD_Connection* connection, Exchange& exchan
     ++counters.rejected;
     return queue(connection, {.status = 413});
   }
+  if (exchange.reply) return queue(connection, *exchange.reply);
   ++counters.requests;
-  return queue(connection, handler_(exchange.request));
+  const RequestId id = ++last_id_;
+  const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+  const auto client = info != nullptr ? Endpoint::from_sockaddr(info->client_addr) : std::nullopt;
+  const auto reply = handler_(exchange.request, client ? client->address : IpAddress(), id);
+  return reply ? queue(connection, *reply) : leave_open(connection, exchange, id);
+}
+
+MHD_Result HttpServer::Impl::leave_open(MHD_Connection* connection, Exchange& exchange, RequestId id) {
+  const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  if (info == nullptr) return MHD_NO;
+  exchange.request = {};  // thousands may wait
+  auto hangup = std::make_unique<Poll>(loop_, info->connect_fd, [this, id](Poll::Ready) { on_hangup(id); });
+  hangup->watch_hangup();
+  waiting_.emplace(id, Waiting{.connection = connection, .exchange = &exchange, .hangup = std::move(hangup)});
+  MHD_suspend_connection(connection);
+  return MHD_YES;
+}
+
+void HttpServer::Impl::reply(RequestId id, HttpReply reply) {
+  const auto found = waiting_.find(id);
+  if (found == waiting_.end()) return;
+  const Waiting waiting = std::move(found->second);
+  waiting_.erase(found);
+  waiting.exchange->reply = std::move(reply);
+  MHD_resume_connection(waiting.connection);  // wakes our poll of MHD's descriptor, which asks answer() again
+}
+
+void HttpServer::Impl::on_hangup(RequestId id) {
+  // Queued into a dead connection: MHD notices and closes it. A client that only shut its sending side gets it.
+  reply(id, {.status = 503, .headers = {{"Retry-After", "1"}}, .body = {}, .error = {}});
+  gone_(id);
+}
+
+// MHD must not be stopped while a connection is suspended.
+HttpServer::Impl::~Impl() {
+  for (auto& [id, waiting] : waiting_) {
+    waiting.exchange->reply = HttpReply{.status = 503, .headers = {}, .body = {}, .error = {}};
+    waiting.hangup.reset();
+    MHD_resume_connection(waiting.connection);
+  }
 }
 
 // Called with the request line, before on_request: the only place where the target is told as it was sent.
@@ -178,7 +246,29 @@ void HttpServer::Impl::on_connection(void* self, MHD_Connection*, void**,
 }
 
 HttpServer::HttpServer(Loop& loop, const Endpoint& listen, Handler handler, HttpServerOptions options)
-    : impl_(std::make_unique<Impl>(loop, listen, std::move(handler), options)) {}
+    : HttpServer(
+          loop, listen,
+          [handle = std::move(handler)](const HttpRequest& request, const IpAddress&, RequestId) mutable {
+            return std::optional(handle(request));
+          },
+          [](RequestId) {}, options) {}
+HttpServer::HttpServer(Loop& loop, const Endpoint& listen, OpenHandler handler, Gone gone, HttpServerOptions options)
+    : impl_(std::make_unique<Impl>(loop, std::move(handler), std::move(gone), options)) {
+  if (const auto listening = impl_->listen(listen); !listening) throw std::runtime_error(listening.error());
+}
+HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+std::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::open(Loop& loop, const Endpoint& listen,
+                                                                         OpenHandler handler, Gone gone,
+                                                                         HttpServerOptions options) {
+  auto impl = std::make_unique<Impl>(loop, std::move(handler), std::move(gone), options);
+  if (auto listening = impl->listen(listen); !listening) return std::unexpected(std::move(listening.error()));
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+void HttpServer::reply(RequestId id, HttpReply reply) {
+  impl_->reply(id, std::move(reply));
+}
 HttpServer::~HttpServer() = default;
 std::uint16_t HttpServer::port() const {
   return impl_->port;

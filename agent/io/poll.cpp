@@ -17,15 +17,23 @@ void Poll::watch(bool readable, bool writable) {
     uv_poll_stop(handle_.get());
     return;
   }
-  uv_poll_start(handle_.get(), (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0),
-                [](uv_poll_t* h, int status, int events) noexcept {
-                  Poll* self = Handle<uv_poll_t, Poll>::owner(h);
-                  if (self == nullptr) return;
-                  static_cast<Loop*>(h->loop->data)->refresh();
-                  self->ready_({.readable = (events & UV_READABLE) != 0,
-                                .writable = (events & UV_WRITABLE) != 0,
-                                .error = status < 0 ? status : 0});
-                });
+  start((readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0));
+}
+
+void Poll::watch_hangup() {
+  start(UV_DISCONNECT);
+}
+
+void Poll::start(int events) {
+  uv_poll_start(handle_.get(), events, [](uv_poll_t* h, int status, int happened) noexcept {
+    Poll* self = Handle<uv_poll_t, Poll>::owner(h);
+    if (self == nullptr) return;
+    static_cast<Loop*>(h->loop->data)->refresh();
+    self->ready_({.readable = (happened & UV_READABLE) != 0,
+                  .writable = (happened & UV_WRITABLE) != 0,
+                  .hung_up = (happened & UV_DISCONNECT) != 0,
+                  .error = status < 0 ? status : 0});
+  });
 }
 
 }  // namespace lastlight::io

@@ -13,12 +13,15 @@ class Poll {
   struct Ready {
     bool readable = false;
     bool writable = false;
-    int error = 0;  // a negative libuv code; 0 when there is none
+    bool hung_up = false;  // the peer sends no more
+    int error = 0;         // a negative libuv code; 0 when there is none
   };
   Poll(Loop& loop, int fd, std::move_only_function<void(Ready)> ready);
   void watch(bool readable, bool writable);  // neither: stops
+  void watch_hangup();                       // that alone
 
  private:
+  void start(int events);
   std::move_only_function<void(Ready)> ready_;
   Handle<uv_poll_t, Poll> handle_;
 };

@@ -1,5 +1,6 @@
 #include "agent/io/http_server.h"
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 
@@ -120,4 +121,45 @@ TEST_CASE("a request goes through the proxy it names, and only its name is looke
               [&](HttpReply reply) { got = std::move(reply); });
   REQUIRE(turn_until(loop, [&] { return got.has_value(); }));
   CHECK(got->error.find("the proxy is not an http URL") != std::string::npos);
+}
+
+TEST_CASE("a request may be answered later, or its client may go", "[http_server]") {
+  io::Loop loop;
+  std::vector<io::HttpServer::RequestId> open, gone;
+  auto server = io::HttpServer::open(
+      loop, *Endpoint::parse("127.0.0.1:0", 0),
+      [&](const HttpRequest& request, const IpAddress& client, io::HttpServer::RequestId id) {
+        CHECK(client == IpAddress::v4(0x7f000001));
+        if (request.url == "/now") return std::optional(HttpReply{.status = 204});
+        open.push_back(id);
+        return std::optional<HttpReply>();
+      },
+      [&](io::HttpServer::RequestId id) { gone.push_back(id); }, {.max_connections = 64, .buffer = 4096});
+  REQUIRE(server);
+  io::HttpClient client(loop, no_names(), {.ca_file = {}, .max_connections = 40});
+  const std::string url = "http://127.0.0.1:" + std::to_string((*server)->port());
+  std::vector<int> got;
+  std::vector<io::HttpClient::RequestId> ids;
+  for (int i = 0; i < 20; ++i) {
+    ids.push_back(client.send({.url = url + "/later", .timeout = 20s},
+                              [&](const HttpReply& reply) { got.push_back(reply.status); }));
+  }
+  REQUIRE(turn_until(loop, [&] { return open.size() == 20; }));
+  client.send({.url = url + "/now"}, [&](const HttpReply& reply) { got.push_back(reply.status); });
+  REQUIRE(turn_until(loop, [&] { return got.size() == 1; }));
+  CHECK(got[0] == 204);  // nobody waits for those who wait
+  client.cancel(ids[0]);
+  REQUIRE(turn_until(loop, [&] { return gone.size() == 1; }));
+  (*server)->reply(gone[0], {.status = 200});
+  (*server)->reply(999, {.status = 200});
+  for (const auto id : open) {
+    if (id != open.back()) (*server)->reply(id, {.status = 200});
+  }
+  REQUIRE(turn_until(loop, [&] { return got.size() == 19; }));
+  CHECK(std::ranges::count(got, 200) == 18);
+  server->reset();  // with one that still waits
+  REQUIRE(turn_until(loop, [&] { return got.size() == 20; }));
+  const auto taken = io::HttpServer::open(loop, Endpoint{.address = IpAddress::v4(0x08080808), .port = 9}, {}, {});
+  REQUIRE_FALSE(taken);
+  CHECK(taken.error().find("cannot serve HTTP on 8.8.8.8:9") == 0);
 }
