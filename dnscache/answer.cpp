@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "dnscache/compact.h"
 #include "dnscache/wire.h"
 
 namespace lastlight::dns {
@@ -17,10 +18,6 @@ std::uint32_t whole_seconds(Duration d) {
 struct Counts {
   std::uint16_t section[3] = {};
 };
-
-bool is_signature(std::uint16_t type) {
-  return type == kTypeRrsig || type == kTypeNsec || type == kTypeNsec3;
-}
 
 // One pass over the records of a reply.
 class Preparation {
@@ -42,6 +39,8 @@ class Preparation {
     return !reader_.failed() && end_ <= 0xFFFF;
   }
 
+  // Has names that were written out although they are long enough to point at.
+  bool is_loose() const { return is_loose_; }
   // Has records that only a client that set DO may see (RFC 4035 s3.2.1).
   bool has_signatures() const { return has_signatures_; }
 
@@ -104,6 +103,7 @@ class Preparation {
   void keep_ttl(std::size_t section, const Record& record) {
     Name owner;
     Reader(reply_, record.begin).name(&owner);
+    is_loose_ = is_loose_ || (owner.size == record.owner_size && owner.size > 2);
     const bool goes_on = !least_of_.empty() && run_section_ == section && run_type_ == record.type &&
                          same_name(run_owner_.view(), owner.view());
     if (!goes_on) {
@@ -142,6 +142,7 @@ class Preparation {
   std::size_t run_section_ = 0;
   std::uint16_t run_type_ = 0;
   Name run_owner_;
+  bool is_loose_ = false;
   bool has_signatures_ = false;
   bool seen_opt_ = false;
   bool has_final_answer_ = false;
@@ -160,59 +161,6 @@ bool answers(ByteView reply, ByteView question) {
   return same_name(theirs.first(name), question.first(name)) && std::ranges::equal(theirs.last(4), question.last(4));
 }
 
-void append_name(ByteBuffer& out, const Name& name, ByteView asked) {
-  constexpr std::size_t kPointer = 2;  // the root is shorter, and an OPT's owner has to be written out
-  if (name.size > kPointer && same_name(name.view(), asked)) {
-    out.push_back(0xC0);
-    out.push_back(kHeaderSize);
-  } else {
-    out.insert(out.end(), name.octets.begin(), name.octets.begin() + static_cast<std::ptrdiff_t>(name.size));
-  }
-}
-
-// Appends a record so that it stands on its own: names may have been written as pointers into one that goes.
-void append_record(ByteBuffer& out, ByteView reply, const Record& record, ByteView asked) {
-  const auto copy = [&](std::size_t from, std::size_t to) {
-    out.insert(out.end(), reply.begin() + static_cast<std::ptrdiff_t>(from),
-               reply.begin() + static_cast<std::ptrdiff_t>(to));
-  };
-  Name name;
-  Reader(reply, record.begin).name(&name);
-  append_name(out, name, asked);
-  copy(record.begin + record.owner_size, record.rdata_at);
-  const std::size_t rdata = out.size();
-  const RdataLayout layout = rdata_layout(record.type);
-  copy(record.rdata_at, record.rdata_at + layout.before);
-  Reader reader(reply, record.rdata_at + layout.before);
-  for (int i = 0; i < layout.names; ++i) {
-    reader.name(&name);
-    append_name(out, name, asked);
-  }
-  copy(reader.at(), record.end());
-  store16(out, rdata - 2, static_cast<std::uint16_t>(out.size() - rdata));
-}
-
-// The reply, which has been read whole, as it would be without its signatures. None if that is longer than a message.
-std::optional<ByteBuffer> without_signatures(ByteView reply, ByteView question) {
-  const ByteView asked = question.first(question.size() - 4);
-  const std::uint16_t type = load16(question, question.size() - 4);
-  ByteBuffer out(reply.begin(), reply.begin() + static_cast<std::ptrdiff_t>(kHeaderSize + question.size()));
-  Reader reader(reply, out.size());
-  for (std::size_t section = 0; section < 3; ++section) {
-    std::uint16_t kept = 0;
-    for (std::uint16_t i = load16(reply, 6 + 2 * section); i > 0; --i) {
-      Record record;
-      reader.record(record);
-      if (is_signature(record.type) && record.type != type) continue;
-      append_record(out, reply, record, asked);
-      ++kept;
-      if (out.size() > 0xFFFF) return std::nullopt;
-    }
-    store16(out, 6 + 2 * section, kept);
-  }
-  return out;
-}
-
 }  // namespace
 
 std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits,
@@ -228,11 +176,14 @@ std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question
   if (flags & kTc) return std::unexpected(Defect::Truncated);
   Preparation preparation(reply, question, limits);
   if (!preparation.read()) return std::unexpected(Defect::Malformed);
-  if (!dnssec_ok && preparation.has_signatures()) {
-    const auto plain = without_signatures(reply, question);
-    return plain ? prepare_answer(*plain, question, limits) : std::unexpected(Defect::Malformed);
-  }
-  return preparation.finish();
+  const bool strip = !dnssec_ok && preparation.has_signatures();
+  if (!strip && !preparation.is_loose()) return preparation.finish();
+  const auto anew = compact(reply, question, !strip);
+  if (!strip && (!anew || anew->size() >= reply.size())) return preparation.finish();
+  if (!anew) return std::unexpected(Defect::Malformed);
+  Preparation second(*anew, question, limits);
+  if (!second.read()) return std::unexpected(Defect::Malformed);
+  return second.finish();
 }
 
 Prepared make_failure(ByteView question, std::uint16_t rcode) {

@@ -1,7 +1,7 @@
 // An upstream's answer, checked whole and made ready to be sent many times: its OPT is gone (hop by hop, RFC 6891
-// s6.2.6), its TTLs are clamped, and where each TTL stands is known. Decides too whether and how long it may be kept.
-// RFC 1035 s7.3, s7.4, 2181 s5.2 (one TTL for an RRset), s8, 4035 s3.2.1 (signatures only for those who asked), 2308
-// s3, s5, 5452 s9.1 (the question must be ours), 9520 s3.
+// s6.2.6), its TTLs are clamped, where each TTL stands is known, and its names are compressed. Decides too whether and
+// how long it may be kept. RFC 1035 s7.3, s7.4, 2181 s5.2 (one TTL for an RRset), s8, 4035 s3.2.1 (signatures only for
+// those who asked), 2308 s3, s5, 5452 s9.1 (the question must be ours), 9520 s3.
 #pragma once
 
 #include <cstdint>

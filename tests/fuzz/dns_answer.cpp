@@ -63,10 +63,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(test::parse(sent[i].message).valid && sent[i].message.size() <= limits[i]);
   }
   const auto fresh = test::parse(sent[2].message);
+  bool refreshing = false;
   for (const int later : {1, 30, 3599}) {
     Forwarder::Outcome again = forwarder.on_query(with_opt(plain), tcp, Instant{std::chrono::seconds(later)}, out);
+    refreshing = refreshing || again.ask.has_value();  // a name in use is asked again before it expires
     if (again.size == 0) {
-      require(again.ask.has_value());
+      require(refreshing);
       break;
     }
     const auto aged = test::parse(ByteView(out).first(again.size));
