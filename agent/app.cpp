@@ -38,7 +38,8 @@ App::App(Config config, io::FileDescriptor supervisor)
       api_server_(api_server_url(config_.kubernetes, [](const char* name) { return std::getenv(name); })),
       supervisor_(loop_, std::move(supervisor),
                   {.takeover_done = [this](int code) { takeover_.on_child_done(code); },
-                   .abandoned = [this] { loop_.stop(); }}),
+                   .abandoned = [this] { loop_.stop(); },
+                   .standby = [this](bool waiting) { on_standby(waiting); }}),
       leaving_(config_.shutdown_grace, config_.leave_last),
       forwarder_(config_.dns, random_value<std::uint64_t>(), random_value<dns::CookieSecret>()),
       forwarder_timer_(loop_,
@@ -290,8 +291,22 @@ void App::count_metadata_packets() {
 // Leaving
 // -------------------------------------------------------------------------------------------------------------------------
 
+// A successor has our sockets: what is in flight here is answered, everything else is its.
+void App::on_standby(bool waiting) {
+  if (standby_ == waiting || leaving_.asked()) return;
+  standby_ = waiting;
+  log::info("agent.standby", {{"waiting", waiting}});
+  server_.set_listening(!waiting);
+  takeover_.standby(waiting);
+  http_server_.reset();
+  interruption_.reset();
+  if (waiting) return;
+  start_http();
+  start_interruption();
+}
+
 void App::on_terminate() {
-  if (!leaving_.asked()) last_pods_.ask(interruption_ && interruption_->notice());
+  if (!leaving_.asked() && !standby_) last_pods_.ask(interruption_ && interruption_->notice());
   leaving_.on_terminate(loop_.now());
   log::info("agent.terminating", {{"in_flight", forwarder_.flights()}});
   settle_leaving();

@@ -49,6 +49,7 @@ class App {
   void start_messenger();
   void start_notice_endpoint();
   void start_http();
+  void on_standby(bool waiting);
   void on_terminate();
   void settle_leaving();
   void start_self_probe();
@@ -63,6 +64,7 @@ class App {
   Supervised supervisor_;
   Leaving leaving_;
   int exit_code_ = 0;
+  bool standby_ = false;  // a successor serves
 
   dns::Forwarder forwarder_;
   Instant forwarder_due_ = kNever;  // what forwarder_timer_ is set to

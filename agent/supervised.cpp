@@ -64,6 +64,8 @@ void Supervised::receive() {
 
 void Supervised::handle(const Message& message) {
   if (message.type == Message::Type::TakeoverDone) calls_.takeover_done(static_cast<int>(message.value));
+  if (message.type == Message::Type::Standby) calls_.standby(true);
+  if (message.type == Message::Type::Resume) calls_.standby(false);
 }
 
 void drop_privileges() {

@@ -20,7 +20,8 @@ class Supervised {
  public:
   struct Calls {
     std::move_only_function<void(int exit_code)> takeover_done;
-    std::move_only_function<void()> abandoned;  // the supervisor is gone
+    std::move_only_function<void()> abandoned;            // the supervisor is gone
+    std::move_only_function<void(bool waiting)> standby;  // a successor serves; or it does no longer
   };
 
   // `channel` as supervise() returned it; an empty one: nobody supervises.

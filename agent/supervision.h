@@ -23,6 +23,10 @@ struct Message {
     Ready,         // worker: it serves
     Takeover,      // worker: run the takeover child with these words
     TakeoverDone,  // supervisor: it ended; `value` is its exit code
+    Standby,       // supervisor: a successor serves: read nothing new, answer what is in flight, wait
+    Resume,        // supervisor: the successor is gone: serve again
+    Adopt,    // successor to supervisor: I am generation `value`, and want your sockets; many Socket follow, or Failed
+    Adopted,  // supervisor to successor: that was all
   };
   static constexpr std::size_t kText = 1000;
 

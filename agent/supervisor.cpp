@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/handover.h"
 #include "agent/supervision.h"
 
 namespace lastlight {
@@ -32,6 +33,8 @@ using namespace std::chrono_literals;
 constexpr std::size_t kMaxSockets = 64;
 constexpr int kMaxShortLives = 5;
 constexpr auto kShortLife = 1s;
+constexpr auto kWait = 1s;          // of an older generation, between two questions
+constexpr int kPatience = 2000;     // ms, for a predecessor that does nothing but answer
 constexpr auto kFirstDelay = 50ms;  // after the second short life in a row; doubles
 
 [[gnu::format(printf, 1, 2)]] void say(const char* format, ...) {
@@ -74,6 +77,15 @@ class Supervisor {
   void on_takeover_end(int status);
   void end(int code);
 
+  // The handover: towards the one before us, and the one after us.
+  void adopt();
+  bool receive_sockets();
+  void on_predecessor();
+  void on_listener();
+  void on_successor();
+  void give_sockets(std::uint64_t generation);
+  void become_owner();
+
   sigset_t old_mask_{};
   io::FileDescriptor signals_;
   io::FileDescriptor channel_;          // ours
@@ -91,6 +103,14 @@ class Supervisor {
   std::vector<std::string> next_takeover_;  // asked for while one runs; the latest counts
   std::vector<std::string> taken_over_;     // the plan that is in place: what must be undone at the end
 
+  std::string directory_;
+  std::uint64_t generation_ = 0;
+  bool waits_ = false;  // for an owner of a later generation to end
+  io::FileDescriptor predecessor_;
+  io::FileDescriptor listener_;
+  io::FileDescriptor successor_;
+  bool standby_ = false;  // the successor serves
+
   bool leaving_ = false;
   std::optional<int> exit_code_;
 };
@@ -102,9 +122,14 @@ Supervision Supervisor::run() {
     sigaddset(&handled, number);
   sigprocmask(SIG_BLOCK, &handled, &old_mask_);
   signals_ = io::FileDescriptor(::signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC));
+  directory_ = handover::directory();
+  if (!directory_.empty()) generation_ = handover::generation(directory_);
   restart_at_ = Clock::now();
   while (!exit_code_ || takeover_ != 0) {
-    if (restart_at_ && Clock::now() >= *restart_at_ && start_worker()) return {true, std::move(workers_channel_), 0};
+    if (restart_at_ && Clock::now() >= *restart_at_) {
+      if (!ever_ready_ && held_.empty()) adopt();
+      if (restart_at_ && Clock::now() >= *restart_at_ && start_worker()) return {true, std::move(workers_channel_), 0};
+    }
     wait();
   }
   return {false, {}, *exit_code_};
@@ -143,7 +168,9 @@ bool Supervisor::start_worker() {
 
 // The only wake-ups are events; the time-out exists while a worker is to be started again.
 void Supervisor::wait() {
-  std::array<pollfd, 2> waiting{pollfd{signals_.get(), POLLIN, 0}, pollfd{channel_.get(), POLLIN, 0}};
+  std::array<pollfd, 5> waiting{pollfd{signals_.get(), POLLIN, 0}, pollfd{channel_.get(), POLLIN, 0},
+                                pollfd{predecessor_.get(), POLLIN, 0}, pollfd{listener_.get(), POLLIN, 0},
+                                pollfd{successor_.get(), POLLIN, 0}};
   int timeout = -1;
   if (restart_at_) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(*restart_at_ - Clock::now()).count();
@@ -153,6 +180,9 @@ void Supervisor::wait() {
   // What a worker said before it ended is heard before its end.
   if (waiting[1].revents != 0) on_channel();
   if (waiting[0].revents != 0) on_signals();
+  if (waiting[2].revents != 0) on_predecessor();
+  if (waiting[3].revents != 0) on_listener();
+  if (waiting[4].revents != 0) on_successor();
 }
 
 void Supervisor::on_signals() {
@@ -188,6 +218,7 @@ void Supervisor::on_worker_end(int status) {
     end(code);
     return;
   }
+  if (standby_) return;  // nothing is asked of it; started again when it is
   short_lives_ = ready_ && Clock::now() - started_ >= kShortLife ? 0 : short_lives_ + 1;
   if (short_lives_ >= kMaxShortLives) {
     say("error supervisor.gave_up exit_code=%d workers=%d\n", code, short_lives_);
@@ -215,19 +246,25 @@ void Supervisor::on_message(const Message& message) {
       return hand_out(message);
     case Message::Type::Ready:
       ready_ = ever_ready_ = true;
-      return;
+      return become_owner();
     case Message::Type::Takeover:
       return start_takeover(message.words());
     case Message::Type::Socket:
     case Message::Type::Failed:
     case Message::Type::TakeoverDone:
-      return;  // ours to say
+    case Message::Type::Standby:
+    case Message::Type::Resume:
+    case Message::Type::Adopt:
+    case Message::Type::Adopted:
+      return;  // not a worker's to say
   }
 }
 
 void Supervisor::hand_out(const Message& request) {
   const io::ListeningSocket wanted = request.socket();
-  auto found = std::ranges::find(held_, wanted, &Held::what);
+  // Whatever buffer it has: a predecessor's configuration may have asked for another.
+  auto found = std::ranges::find_if(
+      held_, [&](const Held& each) { return each.what.kind == wanted.kind && each.what.where == wanted.where; });
   if (found == held_.end()) {
     if (held_.size() >= kMaxSockets) {
       send_message(channel_.get(), Message::with_text(Message::Type::Failed, "too many listening sockets"));
@@ -283,9 +320,100 @@ void Supervisor::end(int code) {
   exit_code_ = code;
   restart_at_.reset();
   held_.clear();
-  if (taken_over_.empty()) return;
+  if (taken_over_.empty() || standby_) return;  // the owner's alone
   taken_over_.front() = "down";
   start_takeover(std::move(taken_over_));
+}
+
+// From the one before us: its sockets, while it goes on reading them. An older one of us waits until the owner is gone.
+void Supervisor::adopt() {
+  predecessor_ = handover::connect(directory_);
+  if (!predecessor_) return;
+  Message request = Message::with_text(Message::Type::Adopt, {});
+  request.value = generation_;
+  if (send_message(predecessor_.get(), request) && receive_sockets()) {
+    say("info handover.adopted sockets=%zu generation=%llu\n", held_.size(),
+        static_cast<unsigned long long>(generation_));
+    return;
+  }
+  predecessor_ = {};
+  held_.clear();
+  if (waits_) restart_at_ = Clock::now() + kWait;
+}
+
+bool Supervisor::receive_sockets() {
+  waits_ = false;
+  for (;;) {
+    pollfd waiting{predecessor_.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, kPatience) <= 0) return false;
+    bool closed = false;
+    auto received = receive_message(predecessor_.get(), closed);
+    if (closed) return false;
+    if (!received) continue;
+    if (received->message.type == Message::Type::Adopted) return !held_.empty();
+    if (received->message.type == Message::Type::Failed) {
+      waits_ = true;
+      say("info handover.waiting generation=%llu\n", static_cast<unsigned long long>(generation_));
+      return false;
+    }
+    if (received->message.type == Message::Type::Socket && received->descriptor && held_.size() < kMaxSockets)
+      held_.push_back({received->message.socket(), std::move(received->descriptor)});
+  }
+}
+
+// Says nothing after Adopted; when it ends, it ends.
+void Supervisor::on_predecessor() {
+  bool closed = false;
+  static_cast<void>(receive_message(predecessor_.get(), closed));
+  if (closed) predecessor_ = {};
+}
+
+void Supervisor::on_listener() {
+  io::FileDescriptor peer = handover::accept(listener_.get());
+  if (peer && !successor_) successor_ = std::move(peer);
+}
+
+void Supervisor::give_sockets(std::uint64_t generation) {
+  if (generation <= generation_) {
+    send_message(successor_.get(), Message::with_text(Message::Type::Failed, "a later generation serves"));
+    successor_ = {};
+    return;
+  }
+  for (const Held& each : held_)
+    send_message(successor_.get(), Message::about(Message::Type::Socket, each.what), each.fd.get());
+  send_message(successor_.get(), Message::with_text(Message::Type::Adopted, {}));
+}
+
+void Supervisor::on_successor() {
+  bool closed = false;
+  while (const auto received = receive_message(successor_.get(), closed)) {
+    if (received->message.type == Message::Type::Adopt) {
+      give_sockets(received->message.value);
+      if (!successor_) return;
+    } else if (received->message.type == Message::Type::Ready && !standby_) {
+      standby_ = true;
+      listener_ = {};  // the successor listens now
+      if (channel_) send_message(channel_.get(), Message::with_text(Message::Type::Standby, {}));
+      say("info handover.standby\n");
+    }
+  }
+  if (!closed) return;
+  successor_ = {};
+  if (!standby_ || exit_code_) return;
+  standby_ = false;
+  say("warn handover.resumed reason=\"the successor is gone\"\n");
+  if (channel_) {
+    send_message(channel_.get(), Message::with_text(Message::Type::Resume, {}));
+  } else if (worker_ == 0) {
+    restart_at_ = Clock::now();
+  }
+  listener_ = handover::listen(directory_);
+}
+
+// Our worker serves: whoever was before us may stop, and whoever comes next asks us.
+void Supervisor::become_owner() {
+  if (predecessor_) send_message(predecessor_.get(), Message::with_text(Message::Type::Ready, {}));
+  if (!listener_ && !standby_ && !directory_.empty()) listener_ = handover::listen(directory_);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ Takeover::Takeover(io::Loop& loop, Calls calls)
 void Takeover::start(dns::TakeoverPlan plan) {
   if (state_ == State::Released || (state_ != State::Off && plan == plan_)) return;
   plan_ = std::move(plan);
+  if (state_ == State::Standby) return;
   set(State::Raising);
   run_child("up");
   timer_.start_in(plan_.lease / kRenewals);
@@ -19,15 +20,23 @@ void Takeover::start(dns::TakeoverPlan plan) {
 
 void Takeover::on_child_done(int exit_code) {
   if (children_ > 0) --children_;
-  if (state_ == State::Released) return;
+  if (state_ == State::Released || state_ == State::Standby) return;
   ++(exit_code == 0 ? counters_.raised : counters_.failed);
   child_due_ = loop_.now() + retry_;
   retry_ = std::min(2 * retry_, kLongestRetry);
   turn();
 }
 
+void Takeover::standby(bool waiting) {
+  if (state_ == State::Off || state_ == State::Released || waiting == (state_ == State::Standby)) return;
+  set(waiting ? State::Standby : State::Raising);
+  if (waiting) return timer_.stop();
+  run_child("up");
+  turn();
+}
+
 void Takeover::release() {
-  if (state_ == State::Off || state_ == State::Released) return;
+  if (state_ == State::Off || state_ == State::Released || state_ == State::Standby) return;
   set(State::Released);
   timer_.stop();
   run_child("release");
@@ -74,6 +83,8 @@ std::string_view Takeover::name(State state) {
       return "lost";
     case State::Released:
       return "released";
+    case State::Standby:
+      return "standby";
   }
   return "unknown";
 }

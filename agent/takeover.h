@@ -29,6 +29,7 @@ class Takeover {
     Held,      // the last renewal was taken
     Lost,      // it was not: queries go kube-proxy's way
     Released,  // given up by us
+    Standby,   // a successor's
   };
   struct Calls {
     std::move_only_function<bool()> renew;                                  // of every address; false: not all
@@ -41,12 +42,16 @@ class Takeover {
   // Again with another plan (a second address family became known): it is raised anew.
   void start(dns::TakeoverPlan plan);
   void on_child_done(int exit_code);
+  // A successor renews the lease; or it is gone, and it is ours to raise.
+  void standby(bool waiting);
   // Ends the lease: by silence at once where the rules are asked to, at its end otherwise.
   void release();
 
   State state() const { return state_; }
   // The node's queries may still be sent our way.
-  bool intercepting() const { return state_ != State::Off && !(state_ == State::Released && children_ == 0); }
+  bool intercepting() const {
+    return state_ != State::Off && state_ != State::Standby && !(state_ == State::Released && children_ == 0);
+  }
   const TakeoverCounters& counters() const { return counters_; }
   static std::string_view name(State state);
 

@@ -258,6 +258,13 @@ void Server::closed(std::uint64_t id, io::TcpConnection::Closed why) {
   connections_.erase(found);
 }
 
+void Server::set_listening(bool on) {
+  for (auto& listener : listeners_) {
+    listener->poll->watch(on, false);
+    on ? listener->tcp->start() : listener->tcp->stop();
+  }
+}
+
 void Server::stop_reading() {
   // What waits in a socket's buffer was sent to somebody who still answered.
   for (auto& listener : listeners_) {

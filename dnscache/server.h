@@ -71,6 +71,8 @@ class Server {
   void deliver(std::span<const Delivery> deliveries);
   // At shutdown: what has arrived is read, then no new query and no connection; deliver() still works.
   void stop_reading();
+  // Whether new queries and connections are taken off the listening sockets. Connections that are open go on.
+  void set_listening(bool on);
   std::size_t unsent() const;  // connections whose answers wait for the client to read
 
   // Renews the takeover's lease of every address we listen on. False: of one it could not, the rules or the address are

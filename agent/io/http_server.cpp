@@ -36,7 +36,11 @@ struct Waiting {
 };
 
 struct StopDaemon {
-  void operator()(MHD_Daemon* daemon) const { MHD_stop_daemon(daemon); }
+  // Taken back first: the socket may be shared with a successor, and must be closed, not shut down.
+  void operator()(MHD_Daemon* daemon) const {
+    const FileDescriptor listening(MHD_quiesce_daemon(daemon));
+    MHD_stop_daemon(daemon);
+  }
 };
 
 MHD_Result queue(MHD_Connection* connection, const HttpReply& reply) {

@@ -51,6 +51,11 @@ void TcpListener::stop() {
   rested_.stop();
 }
 
+void TcpListener::start() {
+  stopped_ = false;
+  poll_.watch(true, false);
+}
+
 void TcpListener::accept_burst() {
   for (int i = 0; i < kAcceptBurst && !stopped_; ++i) {
     sockaddr_storage address{};

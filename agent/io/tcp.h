@@ -28,6 +28,7 @@ class TcpListener {
   const Endpoint& local() const { return local_; }
   std::uint64_t rests() const { return rests_; }  // how often descriptors or memory ran out
   void stop();                                    // accepts no more
+  void start();                                   // accepts again
 
  private:
   TcpListener(Loop& loop, FileDescriptor fd, Endpoint local, Accepted accepted);

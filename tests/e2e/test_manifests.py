@@ -76,9 +76,9 @@ def test_the_pod_is_closed_and_declares_no_port(rendered):  # pylint: disable=re
     security = container["securityContext"]
     assert security["capabilities"] == {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}
     assert security["readOnlyRootFilesystem"] and security["allowPrivilegeEscalation"] is False and not security.get("privileged")
-    assert all(mount.get("readOnly") for mount in container["volumeMounts"])
+    assert [mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")] == ["/run/lastlight"]
     assert {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]} == {
-        "NODE_NAME": "spec.nodeName", "NODE_IP": "status.hostIP", "POD_NAMESPACE": "metadata.namespace"}
+        "NODE_NAME": "spec.nodeName", "NODE_IP": "status.hostIP", "POD_NAMESPACE": "metadata.namespace", "POD_UID": "metadata.uid"}
     for probe, flag in (("readinessProbe", "--ready"), ("livenessProbe", "--alive")):
         assert container[probe]["exec"]["command"][:3] == ["lastlight", "status", flag]
 

@@ -1,0 +1,120 @@
+#include "agent/handover.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+namespace lastlight::handover {
+
+namespace {
+
+constexpr std::uint64_t kKept = 16;  // generations whose files stay
+constexpr const char* kPrefix = "generation-";
+
+bool address_of(const std::string& directory, sockaddr_un& address) {
+  address = {};
+  address.sun_family = AF_UNIX;
+  const std::string path = directory + "/handover.sock";
+  if (directory.empty() || path.size() >= sizeof address.sun_path) return false;
+  path.copy(address.sun_path, path.size());
+  return true;
+}
+
+io::FileDescriptor packet_socket() {
+  return io::FileDescriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+// File name -> number, of every generation written there.
+std::map<std::string, std::uint64_t> written(const std::string& directory) {
+  std::map<std::string, std::uint64_t> found;
+  DIR* open = ::opendir(directory.c_str());
+  if (open == nullptr) return found;
+  while (const dirent* entry = ::readdir(open)) {
+    const std::string name = entry->d_name;
+    if (!name.starts_with(kPrefix)) continue;
+    const io::FileDescriptor file(::open((directory + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    char text[24];
+    const ssize_t size = ::read(file.get(), text, sizeof text);
+    std::uint64_t number = 0;
+    if (size > 0) std::from_chars(text, text + size, number);
+    found[name] = number;
+  }
+  ::closedir(open);
+  return found;
+}
+
+bool is_plain(const std::string& uid) {
+  return !uid.empty() && uid.size() <= 64 &&
+         std::ranges::all_of(uid, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || c == '-'; });
+}
+
+}  // namespace
+
+std::string directory() {
+  const char* given = std::getenv("LASTLIGHT_RUN_DIR");
+  const std::string path = given != nullptr && *given != '\0' ? given : "/run/lastlight";
+  struct stat about{};
+  const bool ours = ::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode) && about.st_uid == ::geteuid();
+  if (!ours) return {};
+  if ((about.st_mode & 077) != 0 && ::chmod(path.c_str(), 0700) != 0) return {};
+  return path;
+}
+
+std::uint64_t generation(const std::string& directory) {
+  const char* uid = std::getenv("POD_UID");
+  const std::string name = kPrefix + (uid != nullptr && is_plain(uid) ? std::string(uid) : std::string("unnamed"));
+  const auto known = written(directory);
+  if (const auto found = known.find(name); found != known.end() && uid != nullptr && found->second > 0)
+    return found->second;
+  std::uint64_t latest = 0;
+  for (const auto& [file, number] : known)
+    latest = std::max(latest, number);
+  const std::uint64_t mine = latest + 1;
+  for (const auto& [file, number] : known) {
+    if (number + kKept < mine) ::unlink((directory + "/" + file).c_str());
+  }
+  const std::string path = directory + "/" + name;
+  const io::FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
+  const std::string text = std::to_string(mine);
+  if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return 0;
+  return mine;
+}
+
+io::FileDescriptor connect(const std::string& directory) {
+  sockaddr_un address;
+  if (!address_of(directory, address)) return {};
+  io::FileDescriptor socket = packet_socket();
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
+  return socket;
+}
+
+io::FileDescriptor listen(const std::string& directory) {
+  sockaddr_un address;
+  if (!address_of(directory, address)) return {};
+  io::FileDescriptor socket = packet_socket();
+  ::unlink(address.sun_path);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
+  if (::chmod(address.sun_path, 0600) != 0 || ::listen(socket.get(), 4) != 0) return {};
+  return socket;
+}
+
+io::FileDescriptor accept(int listener) {
+  for (;;) {
+    io::FileDescriptor peer(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!peer) return {};
+    ucred who{};
+    socklen_t size = sizeof who;
+    if (::getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.uid == ::geteuid()) return peer;
+  }
+}
+
+}  // namespace lastlight::handover
