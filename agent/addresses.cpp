@@ -53,6 +53,7 @@ Addresses::Addresses(io::Loop& loop, const Config& config, std::string api_serve
       listen_(listen_specs(config)),
       uniform_(io::jitter()),
       again_(loop, [this] { listen_again(); }),
+      loops_(loop, [this] { apply_upstreams(); }),
       zones_(config.dns.zones.size()) {}
 
 void Addresses::start() {
@@ -201,6 +202,12 @@ void Addresses::apply_upstreams(std::uint32_t zone) {
     log::error("dns.upstream_is_ourselves",
                {{"zone", config.name}, {"upstream", upstream.to_string()}, {"listener", listener->to_string()}});
     return true;
+  });
+  loops_.set_upstreams(zone, config.name, upstreams);
+  std::erase_if(upstreams, [&](const Endpoint& upstream) {
+    const bool barred = loops_.barred(zone, upstream);
+    if (barred) state.refused.insert(upstream);
+    return barred;
   });
   if (state.upstreams == upstreams) return;  // connections and what is known of each upstream stay
   state.upstreams = upstreams;

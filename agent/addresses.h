@@ -21,6 +21,7 @@
 #include "agent/io/file_watch.h"
 #include "agent/io/http_client.h"
 #include "agent/io/timer.h"
+#include "agent/loop_guard.h"
 #include "agent/service_lookup.h"
 #include "dnscache/server.h"
 #include "dnscache/takeover/plan.h"
@@ -48,7 +49,9 @@ class Addresses {
 
   // Every address to listen on is served; of a Service with two families, one is enough: the node may lack the other.
   bool bound() const;
-  // Upstreams that are not used because they are ourselves.
+  // A query that one of our loop probes became: the size of its answer in `out`; 0 for every other query.
+  std::size_t answer_probe(ByteView query, MutableByteView out) { return loops_.on_query(query, out); }
+  // Upstreams that are not used because they are ourselves, or lead back to us.
   std::size_t refused_upstreams() const;
 
  private:
@@ -91,6 +94,7 @@ class Addresses {
     std::optional<std::vector<Endpoint>> upstreams;  // as last given to upstream_
     std::set<Endpoint> refused;
   };
+  LoopGuard loops_;
   std::vector<Zone> zones_;
 };
 

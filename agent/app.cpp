@@ -56,6 +56,8 @@ App::App(Config config, io::FileDescriptor supervisor)
       server_(
           loop_, config_.dns,
           [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
+            if (const std::size_t size = addresses_.answer_probe(query, out); size > 0)
+              return dns::Forwarder::Outcome{.size = size, .ask = std::nullopt};
             auto outcome = forwarder_.on_query(query, client, now, out);
             follow_forwarder();
             return outcome;
