@@ -204,7 +204,8 @@ void HttpServer::Impl::reply(RequestId id, HttpReply reply) {
   const Waiting waiting = std::move(found->second);
   waiting_.erase(found);
   waiting.exchange->reply = std::move(reply);
-  MHD_resume_connection(waiting.connection);  // wakes our poll of MHD's descriptor, which asks answer() again
+  MHD_resume_connection(waiting.connection);
+  timer_.start_in(Duration::zero());  // without threads of its own MHD wakes nobody: its next run asks answer() again
 }
 
 void HttpServer::Impl::on_hangup(RequestId id) {

@@ -1,13 +1,39 @@
-"""The shipped examples of hooks: `lastlight check` takes them, and does not take a mistake in one."""
+"""Those who must know are told: webhooks in order past an outage, and pods that hang on GET /interruption.
 
+Mocks stand for the metadata service, the API server and the receiver (tests/sandbox), because they can be told to fail.
+"""
+
+import json
 import os
+import sys
+import threading
+import time
+import urllib.request
 
+import pytest
 import yaml
 
-from rig.agent import command, write_config
-from rig.peers import ROOT
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from rig.agent import command, write_config  # noqa: E402  pylint: disable=wrong-import-position
+from rig.peers import ROOT  # noqa: E402  pylint: disable=wrong-import-position
+from rig.ports import free_port  # noqa: E402  pylint: disable=wrong-import-position
+from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
+from sandbox.apiserver import ApiServer  # noqa: E402  pylint: disable=wrong-import-position
+from sandbox.imds import Imds  # noqa: E402  pylint: disable=wrong-import-position
+from sandbox.serving import Served  # noqa: E402  pylint: disable=wrong-import-position
 
 EXAMPLES = os.path.join(ROOT, "manifests", "examples", "hooks.yaml")
+OUTAGE, WAITERS = 15.0, 12
+
+
+class Sink(Served):
+    def answer(self, exchange):
+        exchange.reply(200, "ok")
+
+    def told(self):
+        with self.lock:
+            return [json.loads(each["body"]) for each in self.records if each["status"] == 200]
 
 
 def test_the_examples_pass_the_check(tmp_path, agent_binary):  # pylint: disable=unused-argument
@@ -19,3 +45,57 @@ def test_the_examples_pass_the_check(tmp_path, agent_binary):  # pylint: disable
     config["hooks"]["webhooks"][0]["body"] = '{"text": "{{ txet }}"}'
     run = command("check", "--config", write_config(tmp_path, config))
     assert run.returncode == 1 and 'hooks.webhooks[0].body: line 1: there is no field "txet"' in run.stderr, run.stderr
+
+
+def ask(port, etag=None):
+    """(status, body, when): one request that hangs."""
+    headers = {"If-None-Match": etag} if etag else {}
+    with urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{port}/interruption?wait=60s", headers=headers), timeout=70) as reply:
+        return reply.status, reply.read(), time.monotonic()
+
+
+@pytest.fixture
+def scene(agent_factory, tmp_path):
+    with Imds() as imds, ApiServer(token="t") as api, Sink() as sink:
+        (tmp_path / "token").write_text("t")
+        port = free_port()
+        agent = agent_factory({
+            "node-name": "demo-node",
+            "dns": {"zones": [{"name": ".", "upstreams": ["127.0.0.1:9"]}]},
+            "interruption": {"source": "aws", "metadata-url": imds.url},
+            "kubernetes": {"api-server": api.url, "token-file": str(tmp_path / "token"), "ca-file": ""},
+            "hooks": {"listen": [f"127.0.0.1:{port}"], "webhooks": [{"name": "sink", "url": f"{sink.url}/hook"}]}})
+        yield imds, api, sink, agent, port
+
+
+def test_waiters_are_told_and_a_sink_that_was_away_gets_all_in_order(scene):  # pylint: disable=redefined-outer-name
+    imds, api, sink, agent, port = scene
+    sink.fault("status", status=503, seconds=3600)
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(ask(port)), daemon=True) for _ in range(WAITERS)]
+    for each in threads:
+        each.start()
+    wait_until(lambda: agent.metrics()["lastlight_notice_endpoint_waiters"] == WAITERS, 10, "the waiters to wait", agent.process)
+    assert not got
+    notice = imds.set_notice(window=60)
+    for each in threads:
+        each.join(10)
+    assert [status for status, _, _ in got] == [200] * WAITERS
+    body = json.loads(got[0][1])
+    assert (body["kind"], body["action"]) == ("spot-terminate", "terminate") and 55 < body["secondsLeft"] <= 60
+    wait_until(lambda: sink.records, 10, "the first try", agent.process)
+    first = sink.records[0]["at"]
+    print(f"waiters told {min(at for _, _, at in got) - first:+.3f} to {max(at for _, _, at in got) - first:+.3f} s from the first webhook")
+    wait_until(lambda: time.monotonic() >= first + OUTAGE, OUTAGE + 5, "the outage to last", agent.process)
+    assert not sink.told()
+    sink.heal()
+    wait_until(lambda: len(sink.told()) >= 2, 12, "the sink to be told", agent.process)
+    wait_until(lambda: api.cluster.cordoned, 1, "the cordon", agent.process)
+    told = sink.told()
+    assert [each["phase"] for each in told][:2] == ["notice", "drain-started"]
+    assert [each["sequence"] for each in told] == sorted({each["sequence"] for each in told})
+    assert time.monotonic() < notice.ends
+    assert all(each["node"] == "demo-node" and each["secondsLeft"] < 60 - OUTAGE + 1 for each in told)
+    metrics = agent.metrics()
+    assert sum(value for key, value in metrics.items() if "hook_events" in key and "delivered" in key) >= 2
+    assert not any(value for key, value in metrics.items() if "hook_events" in key and ("lost" in key or "expired" in key))
