@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <string_view>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,10 +21,16 @@ namespace {
 constexpr std::uint64_t kKept = 16;  // generations whose files stay
 constexpr const char* kPrefix = "generation-";
 
+std::string path_in(const std::string& directory, std::string_view name) {
+  std::string path = directory;
+  path.append("/").append(name);
+  return path;
+}
+
 bool address_of(const std::string& directory, sockaddr_un& address) {
   address = {};
   address.sun_family = AF_UNIX;
-  const std::string path = directory + "/handover.sock";
+  const std::string path = path_in(directory, "handover.sock");
   if (directory.empty() || path.size() >= sizeof address.sun_path) return false;
   path.copy(address.sun_path, path.size());
   return true;
@@ -41,7 +48,7 @@ std::map<std::string, std::uint64_t> written(const std::string& directory) {
   while (const dirent* entry = ::readdir(open)) {
     const std::string name = entry->d_name;
     if (!name.starts_with(kPrefix)) continue;
-    const io::FileDescriptor file(::open((directory + "/" + name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+    const io::FileDescriptor file(::open(path_in(directory, name).c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
     char text[24];
     const ssize_t size = ::read(file.get(), text, sizeof text);
     std::uint64_t number = 0;
@@ -61,7 +68,7 @@ bool is_plain(const std::string& uid) {
 
 std::string directory() {
   const char* given = std::getenv("LASTLIGHT_RUN_DIR");
-  const std::string path = given != nullptr && *given != '\0' ? given : "/run/lastlight";
+  std::string path = given != nullptr && *given != '\0' ? given : "/run/lastlight";
   struct stat about{};
   const bool ours = ::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode) && about.st_uid == ::geteuid();
   if (!ours) return {};
@@ -80,9 +87,9 @@ std::uint64_t generation(const std::string& directory) {
     latest = std::max(latest, number);
   const std::uint64_t mine = latest + 1;
   for (const auto& [file, number] : known) {
-    if (number + kKept < mine) ::unlink((directory + "/" + file).c_str());
+    if (number + kKept < mine) ::unlink(path_in(directory, file).c_str());
   }
-  const std::string path = directory + "/" + name;
+  const std::string path = path_in(directory, name);
   const io::FileDescriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   const std::string text = std::to_string(mine);
   if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) return 0;
