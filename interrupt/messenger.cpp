@@ -12,8 +12,6 @@
 namespace lastlight::interrupt {
 namespace {
 
-using Outcome = Outbox::Outcome;
-
 constexpr std::uint32_t kMaxConnections = 16;
 constexpr std::uint64_t kMaxReply = 64U << 10;  // read and dropped
 
@@ -33,10 +31,11 @@ Uniform jitter() {
 }
 
 // The statuses that speak of this very message; every other failure may pass.
-Outcome outcome_of(const HttpReply& reply) {
-  if (reply.ok()) return Outcome::Delivered;
+Outbox::Outcome outcome_of(const HttpReply& reply) {
+  if (reply.ok()) return Outbox::Outcome::Delivered;
   const int status = reply.status;
-  return status == 400 || status == 413 || status == 415 || status == 422 ? Outcome::Refused : Outcome::Failed;
+  return status == 400 || status == 413 || status == 415 || status == 422 ? Outbox::Outcome::Refused
+                                                                          : Outbox::Outcome::Failed;
 }
 
 Duration retry_after(const HttpReply& reply) {
@@ -152,12 +151,12 @@ void Messenger::start(const Delivery& delivery) {
           error =
               end.signal != 0 ? "signal " + std::to_string(end.signal) : "exit code " + std::to_string(end.exit_code);
         }
-        report(delivery, end.ok() ? Outcome::Delivered : Outcome::Failed, Duration::zero(), error);
+        report(delivery, end.ok() ? Outbox::Outcome::Delivered : Outbox::Outcome::Failed, Duration::zero(), error);
       });
 }
 
-void Messenger::report(const Delivery& delivery, Outcome outcome, Duration at_least, const std::string& error) {
-  if (outcome != Outcome::Delivered) {
+void Messenger::report(const Delivery& delivery, Outbox::Outcome outcome, Duration at_least, const std::string& error) {
+  if (outcome != Outbox::Outcome::Delivered) {
     listener_.failed(hooks_.receivers()[delivery.receiver].name, delivery.event.phase, error);
   }
   hooks_.on_result(delivery.id, outcome, at_least, loop_.now());

@@ -17,9 +17,9 @@ struct SavedDrain {
   Notice notice;
   Instant noticed{};
   std::string node;
-  std::string boot;   // /proc/sys/kernel/random/boot_id
-  std::string owner;  // "agent", or "standalone" for a drain from the command line
-  std::string until;  // the deadline in RFC 3339, for people
+  std::string boot = {};   // /proc/sys/kernel/random/boot_id
+  std::string owner = {};  // "agent", or "standalone" for a drain from the command line
+  std::string until = {};  // the deadline in RFC 3339, for people
 };
 
 std::string to_text(const SavedDrain& saved);  // one line of JSON
