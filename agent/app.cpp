@@ -66,7 +66,7 @@ App::App(Config config, io::FileDescriptor supervisor)
           [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); }),
       metadata_client_(loop_,
                        [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
-                       {.ca_file = {}, .max_connections = 1}),
+                       {.ca_file = {}, .max_connections = interrupt::Source::kLanes}),
       api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                   // Beside the evictions: the watch, the cordon and an Event.
                   {.ca_file = config_.kubernetes.ca_file, .max_connections = config_.drain.max_in_flight + 3}),
@@ -155,31 +155,41 @@ void App::start_interruption() {
   start_messenger();
   interrupt::Listener listener{
       .noticed =
-          [this](const interrupt::Notice& notice) {
-            log::warn("interruption.notice", {{"node", config_.node_name},
-                                              {"source", notice.source},
-                                              {"action", interrupt::action_name(notice.action)},
-                                              {"id", notice.id},
-                                              {"seconds_left", seconds(notice.deadline - loop_.now())}});
-            forwarder_.prepare_to_leave(loop_.now());
-            follow_forwarder();
-            notice_endpoint_->on_notice(notice);
-            messenger_->on_notice(notice);
+          [this](const interrupt::Notice& notice, Treatment treatment) {
+            tell_notice(notice, treatment, config_.node_name, loop_.now());
+            tell_nearest(notice.id);
           },
       .withdrawn =
           [this](const interrupt::Withdrawn& gone) {
-            log::warn("interruption.withdrawn", {{"id", gone.id}});
+            log::warn("interruption.withdrawn", {{"id", gone.id}, {"why", gone.why}});
             notice_endpoint_->on_withdrawn(gone);
             messenger_->on_withdrawn(gone);
+            if (const auto& stands = interruption_->notice()) tell_nearest(stands->id);
           },
       .fact =
           [this](const interrupt::Fact& fact) {
             log::info(event_name(fact.kind), {{"subject", fact.subject}, {"text", fact.text}});
+            if (fact.kind == interrupt::Fact::Kind::Started) {
+              forwarder_.prepare_to_leave(loop_.now());
+              follow_forwarder();
+            }
             messenger_->on_fact(fact);
           },
-      .diagnosis = [](interrupt::Diagnosis what) { log::warn("metadata.diagnosis", {{"text", advice(what)}}); }};
+      .diagnosis = [](interrupt::Diagnosis what) { log::warn("metadata.diagnosis", {{"text", advice(what)}}); },
+      .found =
+          [](const interrupt::Found& found) {
+            log::info("metadata.source", {{"source", found.source}, {"why", found.why}});
+          }};
   interruption_ = std::make_unique<interrupt::Controller>(loop_, config_, api_server_, metadata_client_, api_client_,
                                                           std::move(listener));
+}
+
+// Pods, webhooks and commands hear of one end, the nearest: another that is announced beside it is in the log.
+void App::tell_nearest(std::string_view id) {
+  const auto& nearest = interruption_->notice();
+  if (!nearest || nearest->id != id) return;
+  notice_endpoint_->on_notice(*nearest);
+  messenger_->on_notice(*nearest);
 }
 
 void App::start_notice_endpoint() {
@@ -250,9 +260,10 @@ std::string App::render_metrics() const {
                           .receive_buffer = server_.receive_buffer(),
                           .takeover_state = Takeover::name(takeover_.state()),
                           .loop_lag = loop_lag_,
-                          .source = interruption_ ? &interruption_->source() : nullptr,
                           .notice_endpoint = notice_endpoint_ ? &notice_endpoint_->counters() : nullptr,
                           .hooks = messenger_ ? &messenger_->hooks() : nullptr,
+                          .source = interruption_ ? &interruption_->source() : nullptr,
+                          .policy = interruption_ ? &interruption_->policy() : nullptr,
                           .drain = interruption_ ? interruption_->drain() : nullptr,
                           .notice = interruption_ ? &interruption_->notice() : nullptr});
 }

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/addresses.h"
@@ -47,6 +48,7 @@ class App {
   // Interruption, seeing, leaving
   void start_interruption();
   void start_messenger();
+  void tell_nearest(std::string_view id);
   void start_notice_endpoint();
   void start_http();
   void on_standby(bool waiting);

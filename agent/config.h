@@ -110,15 +110,57 @@ struct TakeoverConfig {
   bool operator==(const TakeoverConfig&) const = default;
 };
 
+// What is done about a notice.
+enum class Treatment {
+  Ignore,
+  Event,    // told, nothing else
+  Drain,    // at once
+  DrainAt,  // `lead` ahead of the time it names
+};
+
+struct CodePolicy {
+  std::string code;  // the cloud's own word: instance-retirement, Redeploy, TERMINATE_ON_HOST_MAINTENANCE
+  Treatment treatment = Treatment::Event;
+  bool operator==(const CodePolicy&) const = default;
+};
+
+struct PolicyConfig {
+  Treatment spot_terminate = Treatment::Drain;
+  Treatment spot_stop = Treatment::Drain;
+  Treatment spot_hibernate = Treatment::Drain;
+  Treatment preempt = Treatment::Drain;
+  Treatment terminate = Treatment::Drain;
+  Treatment asg_terminate = Treatment::Drain;
+  Treatment reboot = Treatment::DrainAt;
+  Treatment redeploy = Treatment::DrainAt;
+  Treatment maintenance = Treatment::DrainAt;
+  Treatment rebalance = Treatment::Event;
+  Treatment freeze = Treatment::Event;
+  Treatment live_migration = Treatment::Event;
+  std::vector<CodePolicy> codes;           // win over the kinds
+  Duration lead = 10min;                   // of DrainAt
+  Duration assumed_window = 120s;          // a drain for a notice that names no time
+  Duration rebalance_minimum_age = 10min;  // of the node: younger ones are only told of
+  Duration rebalance_period = 1h;          // at most one recommendation is acted upon in it
+  bool operator==(const PolicyConfig&) const = default;
+};
+
 struct InterruptionConfig {
-  enum class Source { None, Aws };
-  Source source = Source::Aws;
-  std::string metadata_url = "http://169.254.169.254";
-  Duration poll = 1s;
+  enum class Source { None, Auto, Aws, Gcp, Azure };
+  Source source = Source::Auto;
+  std::string metadata_url;  // empty: the cloud's own, by IPv4 and, on AWS, by IPv6
+  Duration poll = 1s;        // AWS's spot notice, Azure's events; GCP is not polled
+  Duration poll_slow = 20s;  // AWS's other items, in turn
   Duration request_timeout = 1s;
   Duration backoff_min = 200ms;
   Duration backoff_max = 2s;
   Duration token_ttl = 6h;  // asked of IMDSv2; renewed at half of what was granted
+  bool imds_v1 = false;     // ask AWS without a token when none is to be had
+  Duration gcp_hang = 5s;   // the longest a hanging GET waits for a change: how long a dead connection goes unnoticed
+  Duration gcp_preemption_window = 30s;   // 120 s with the notice-duration preview
+  Duration gcp_maintenance_window = 60s;  // up to an hour for GPU hosts
+  bool azure_acknowledge = false;         // StartRequests once drained, when the event names no other machine
+  PolicyConfig policy;
   bool operator==(const InterruptionConfig&) const = default;
 };
 

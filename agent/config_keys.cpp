@@ -134,20 +134,6 @@ std::vector<Key> keys_of(DnsConfig& dns) {
       zones(dns.zones)};
 }
 
-std::vector<Key> keys_of(InterruptionConfig& interruption) {
-  using Source = InterruptionConfig::Source;
-  return {
-      choice<Source>("source", interruption.source, {{"none", Source::None}, {"aws", Source::Aws}},
-                     "Whose notices are watched; none: DNS only."),
-      text("metadata-url", interruption.metadata_url, "http://HOST[:PORT]", is_origin,
-           "The instance metadata service."),
-      duration("poll", interruption.poll, 10ms, 1min, "How often the source is asked."),
-      duration("request-timeout", interruption.request_timeout, 10ms, 1min, "Of one request to the source."),
-      duration("backoff-min", interruption.backoff_min, 10ms, 1min, "After the first failure; doubles, with jitter."),
-      duration("backoff-max", interruption.backoff_max, 10ms, 1min, "The longest wait after failures."),
-      duration("token-ttl", interruption.token_ttl, 1s, 6h, "Asked of IMDSv2; renewed at half of it.")};
-}
-
 std::vector<Key> keys_of(TakeoverConfig& takeover) {
   using Mode = TakeoverConfig::Mode;
   return {choice<Mode>("mode", takeover.mode,
@@ -219,7 +205,7 @@ std::vector<Key> keys_of(Config& config) {
           section("http", keys_of(config.http), "Metrics and probes."),
           section("dns", keys_of(config.dns), "The node's DNS cache."),
           section("takeover", keys_of(config.takeover), "How the node's queries get here."),
-          section("interruption", keys_of(config.interruption), "How the end of the node is learned."),
+          section("interruption", interruption_keys(config.interruption), "How the end of the node is learned."),
           section("drain", keys_of(config.drain), "How its pods leave."),
           section("hooks", keys_of(config.hooks), "Whom the end of the node is told."),
           section("kubernetes", keys_of(config.kubernetes), "The API server.")};

@@ -40,5 +40,6 @@ struct Key {
 // one item before the next is appended.
 std::vector<Key> keys_of(Config& config);
 std::vector<Key> keys_of(HooksConfig& hooks);
+std::vector<Key> interruption_keys(InterruptionConfig& interruption);  // a section of them
 
 }  // namespace lastlight

@@ -1,5 +1,7 @@
 #include "agent/telling.h"
 
+#include "agent/base/log.h"
+
 namespace lastlight {
 
 std::string_view event_name(interrupt::Fact::Kind kind) {
@@ -63,15 +65,31 @@ std::string_view advice(interrupt::Diagnosis diagnosis) {
       return "the metadata service answers";
     case interrupt::Diagnosis::HopLimit:
       return "the token request gets no reply while the item answers 401: the instance's HttpPutResponseHopLimit is "
-             "too small for "
-             "this pod; run with hostNetwork, or raise the limit (aws ec2 modify-instance-metadata-options "
-             "--http-put-response-hop-limit 2)";
+             "too small for this pod; run with hostNetwork, or raise the limit (aws ec2 "
+             "modify-instance-metadata-options --http-put-response-hop-limit 2)";
+    case interrupt::Diagnosis::V1Only:
+      return "no token is to be had, and the items answer without one: raise the instance's HttpPutResponseHopLimit, "
+             "or "
+             "allow version 1 by interruption.imds-v1: true; until then no notice is believed";
     case interrupt::Diagnosis::Disabled:
       return "the metadata service answers 403: it is off for this instance, or this caller is not allowed; enable it, "
-             "or set "
-             "interruption.source: none";
+             "or set interruption.source: none";
+    case interrupt::Diagnosis::Warming:
+      return "Scheduled Events does not answer yet: Azure enables it on the first call, which takes up to two minutes";
   }
   return "unknown";
+}
+
+void tell_notice(const interrupt::Notice& notice, Treatment treatment, std::string_view node, Instant now) {
+  const double left = notice.deadline == kNever ? -1 : seconds(notice.deadline - now);
+  log::warn("interruption.notice", {{"node", node},
+                                    {"source", notice.source},
+                                    {"kind", kind_name(notice.kind)},
+                                    {"code", notice.code},
+                                    {"action", action_name(notice.action)},
+                                    {"treatment", interrupt::treatment_name(treatment)},
+                                    {"id", notice.id},
+                                    {"seconds_left", left}});
 }
 
 }  // namespace lastlight

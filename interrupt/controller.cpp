@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "agent/io/jitter.h"
 #include "agent/io/small_file.h"
+#include "interrupt/sources/make.h"
 
 namespace lastlight::interrupt {
 
@@ -12,58 +14,54 @@ Controller::Controller(io::Loop& loop, const Config& config, std::string api_ser
                        io::HttpClient& api, Listener listener)
     : loop_(loop),
       config_(config),
-      metadata_(metadata),
       api_(api),
       listener_(std::move(listener)),
       server_{.base_url = std::move(api_server), .token = {}},
-      source_(config.interruption, io::jitter()),
-      poll_timer_(loop, [this] { poll_source(); }),
-      drain_timer_(loop, [this] { carry_out(drain_->tick(loop_.now())); }) {
-  poll_timer_.start_in(Duration::zero());
-}
+      policy_(config.interruption.policy),
+      policy_timer_(loop, [this] { follow_policy(); }),
+      drain_timer_(loop, [this] { carry_out(drain_->tick(loop_.now())); }),
+      sources_(
+          loop, metadata, make_source(config.interruption, io::jitter()),
+          [this](const SourceEvent& e) { on_source(e); }, [this](Diagnosis what) { listener_.diagnosis(what); }) {}
 
 Controller::~Controller() {
-  metadata_.cancel(metadata_request_);
   for (const auto& [order, request] : in_flight_)
     api_.cancel(request);
 }
 
-void Controller::poll_source() {
-  const Instant now = loop_.now();
-  SourceStep step = source_.next(now);
-  if (step.send) {
-    metadata_request_ =
-        metadata_.send(std::move(*step.send), [this, now](const HttpReply& reply) { on_source_reply(reply, now); });
+void Controller::on_source(const SourceEvent& event) {
+  if (const auto* notice = std::get_if<Notice>(&event)) {
+    const Treatment treatment = policy_.on_notice(*notice, loop_.now());
+    follow_policy();  // the cordon leaves before anything is told
+    listener_.noticed(*notice, treatment);
+  } else if (const auto* withdrawn = std::get_if<Withdrawn>(&event)) {
+    policy_.on_withdrawn(withdrawn->id);
+    follow_policy();
+    listener_.withdrawn(*withdrawn);
   } else {
-    poll_timer_.start_at(step.wake);
+    listener_.found(std::get<Found>(event));
   }
 }
 
-void Controller::on_source_reply(const HttpReply& reply, Instant sent) {
-  metadata_request_ = 0;
-  const SourceResult result = source_.on_reply(reply, sent, loop_.now());
-  if (const auto* notice = std::get_if<Notice>(&result)) on_notice(*notice);
-  if (const auto* withdrawn = std::get_if<Withdrawn>(&result)) on_withdrawn(*withdrawn);
-  if (source_.diagnosis() != diagnosis_) {
-    diagnosis_ = source_.diagnosis();
-    listener_.diagnosis(diagnosis_);
+void Controller::follow_policy() {
+  const Instant now = loop_.now();
+  const Stance stance = policy_.decide(now);
+  policy_timer_.start_at(stance.wake);
+  notice_ = stance.nearest;
+  if (!stance.drain) {
+    if (!std::exchange(drained_for_, {}).empty()) carry_out(drain_->withdraw(now));
+    return;
   }
-  poll_source();
-}
-
-void Controller::on_notice(const Notice& notice) {
-  notice_ = notice;
+  if (drained_for_ == stance.drain->id && drained_until_ == stance.drain->deadline) return;
+  drained_for_ = stance.drain->id;
+  drained_until_ = stance.drain->deadline;
   if (!drain_) drain_ = std::make_unique<Drain>(config_.node_name, config_.drain, server_, io::jitter());
   read_token();
-  carry_out(drain_->start({.notice = notice, .noticed = loop_.now(), .node = config_.node_name},
-                          loop_.now()));  // the cordon leaves before anything is told
-  listener_.noticed(notice);
-}
-
-void Controller::on_withdrawn(const Withdrawn& withdrawn) {
-  notice_.reset();
-  if (drain_) carry_out(drain_->withdraw(loop_.now()));
-  listener_.withdrawn(withdrawn);
+  SavedDrain wanted;
+  wanted.notice = *stance.drain;
+  wanted.noticed = now;
+  wanted.node = config_.node_name;
+  carry_out(drain_->start(wanted, now));
 }
 
 void Controller::hold(std::optional<Instant> until) {
@@ -83,8 +81,10 @@ void Controller::carry_out(DrainStep step) {
   for (Order& order : step.orders)
     send(std::move(order));
   drain_timer_.start_at(step.wake);
-  for (const Fact& fact : drain_->take_facts())
+  for (const Fact& fact : drain_->take_facts()) {
+    if (fact.kind == Fact::Kind::Drained) sources_.may_start(drained_for_);
     listener_.fact(fact);
+  }
 }
 
 void Controller::send(Order order) {

@@ -1,6 +1,6 @@
-// The shell of the interruption half: timers and HTTP. It runs a source, and from a notice on a drain: every decision
-// is made by the cores it carries out. It reads the service account's token before each step of a drain, since the
-// kubelet rotates it.
+// The shell of the interruption half: a source that hears notices, a policy that says what is done about those that
+// stand, and a drain: every decision is made by the cores it carries out. It reads the service account's token before
+// each step of a drain, since the kubelet rotates it.
 #pragma once
 
 #include <functional>
@@ -14,16 +14,18 @@
 #include "agent/io/timer.h"
 #include "interrupt/drain.h"
 #include "interrupt/notice.h"
-#include "interrupt/sources/aws.h"
+#include "interrupt/policy.h"
+#include "interrupt/source_runner.h"
 
 namespace lastlight::interrupt {
 
 // What the controller tells: the same line of facts for logs and tests.
 struct Listener {
-  std::move_only_function<void(const Notice&)> noticed;
+  std::move_only_function<void(const Notice&, Treatment)> noticed;
   std::move_only_function<void(const Withdrawn&)> withdrawn;
   std::move_only_function<void(const Fact&)> fact;
   std::move_only_function<void(Diagnosis)> diagnosis;  // once per change
+  std::move_only_function<void(const Found&)> found;   // which cloud this is
 };
 
 class Controller {
@@ -36,33 +38,33 @@ class Controller {
   // Evictions wait until then; none: they need not. The cordon and the deadline are not its concern.
   void hold(std::optional<Instant> until);
 
-  const AwsSource& source() const { return source_; }
+  const Source& source() const { return sources_.source(); }
+  const Policy& policy() const { return policy_; }
   const Drain* drain() const { return drain_.get(); }
+  // What the node ends by: what is drained for, else the nearest of those that stand; none when none does.
   const std::optional<Notice>& notice() const { return notice_; }
 
  private:
-  void poll_source();
-  void on_source_reply(const HttpReply& reply, Instant sent);
-  void on_notice(const Notice& notice);
-  void on_withdrawn(const Withdrawn& withdrawn);
+  void on_source(const SourceEvent& event);
+  void follow_policy();
   void carry_out(DrainStep step);
   void send(Order order);
   void read_token();
 
   io::Loop& loop_;
   const Config& config_;
-  io::HttpClient& metadata_;
   io::HttpClient& api_;
   Listener listener_;
   kube::Server server_;
-  AwsSource source_;
-  Diagnosis diagnosis_ = Diagnosis::None;
+  Policy policy_;
   std::optional<Notice> notice_;
+  std::string drained_for_;  // the id of the notice; empty: no drain is wanted
+  Instant drained_until_{};
   std::unique_ptr<Drain> drain_;
   std::map<std::uint64_t, io::HttpClient::RequestId> in_flight_;  // by order
-  io::HttpClient::RequestId metadata_request_ = 0;
-  io::Timer poll_timer_;
+  io::Timer policy_timer_;
   io::Timer drain_timer_;
+  SourceRunner sources_;
 };
 
 }  // namespace lastlight::interrupt

@@ -40,18 +40,23 @@ std::optional<Clock> clock_at(std::string_view text, std::size_t at) {
 
 std::optional<WallTime> parse_http_date(std::string_view text) {
   // "Sun, 06 Nov 1994 08:49:37 GMT"; the day's name is not checked against the date.
+  if (text.size() != 29 || text[5] == ' ' || text.substr(3, 2) != ", ") return std::nullopt;
+  return parse_aws_date(text.substr(5));
+}
+
+std::optional<WallTime> parse_aws_date(std::string_view text) {
   static constexpr std::array<std::string_view, 12> kMonths = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                                                "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  if (text.size() != 29 || text.substr(3, 2) != ", " || text[7] != ' ' || text[11] != ' ' || text[16] != ' ' ||
-      text.substr(25) != " GMT") {
+  if (text.size() == 23 && text[1] == ' ') return parse_aws_date("0" + std::string(text));
+  if (text.size() != 24 || text[2] != ' ' || text[6] != ' ' || text[11] != ' ' || text.substr(20) != " GMT") {
     return std::nullopt;
   }
   int month = 0;
   for (std::size_t i = 0; i < kMonths.size(); ++i) {
-    if (text.substr(8, 3) == kMonths[i]) month = static_cast<int>(i) + 1;
+    if (text.substr(3, 3) == kMonths[i]) month = static_cast<int>(i) + 1;
   }
-  const auto d = number(text, 5, 2), y = number(text, 12, 4);
-  const auto clock = clock_at(text, 17);
+  const auto d = number(text, 0, 2), y = number(text, 7, 4);
+  const auto clock = clock_at(text, 12);
   if (month == 0 || !d || !y || !clock) return std::nullopt;
   return assemble(*y, month, *d, clock->h, clock->m, clock->s);
 }

@@ -12,6 +12,8 @@ namespace lastlight::interrupt {
 
 std::optional<WallTime> parse_http_date(std::string_view text);
 std::optional<WallTime> parse_rfc3339(std::string_view text);
+std::optional<WallTime> parse_aws_date(
+    std::string_view text);                 // "21 Jan 2019 09:00:43 GMT": IMF-fixdate without the day
 std::string format_rfc3339(WallTime time);  // whole seconds, UTC, as metav1.Time wants it
 
 }  // namespace lastlight::interrupt

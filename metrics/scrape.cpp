@@ -121,12 +121,28 @@ void upstream_families(Families& f, const Scrape& s) {
 }
 
 void source_families(Families& f, const Scrape& s) {
-  const interrupt::AwsCounters& c = s.source->counters();
-  f.counter("metadata_requests", "Requests to the metadata service.", number(c.requests));
-  f.counter("metadata_polls", "Polls of the metadata service, by outcome.", number(c.polls_ok), {{"outcome", "ok"}});
-  f.counter("metadata_polls", "", number(c.polls_failed), {{"outcome", "failed"}});
+  const interrupt::SourceCounters& c = s.source->counters();
+  const Labels source = {{"source", std::string(s.source->name())}};
+  const auto with = [&](const char* label, const char* value) {
+    Labels labels = source;
+    labels.emplace_back(label, value);
+    return labels;
+  };
+  f.counter("metadata_requests", "Requests to the metadata service.", number(c.requests), source);
+  const char* polls = "Replies of the metadata service, by outcome.";
+  f.counter("metadata_polls", polls, number(c.polls_ok), with("outcome", "ok"));
+  f.counter("metadata_polls", polls, number(c.polls_failed), with("outcome", "failed"));
+  const char* problems = "What was wrong with replies of the metadata service.";
+  f.counter("metadata_problems", problems, number(c.silent), with("reason", "silent"));
+  f.counter("metadata_problems", problems, number(c.unauthorized), with("reason", "unauthorized"));
+  f.counter("metadata_problems", problems, number(c.unreadable), with("reason", "unreadable"));
+  f.counter("metadata_problems", problems, number(c.out_of_range), with("reason", "out_of_range"));
+  f.counter("metadata_problems", problems, number(c.token_failures), with("reason", "token"));
+  f.counter("metadata_problems", problems, number(c.over_bound), with("reason", "over_bound"));
+  f.counter("metadata_others_events", "Events that do not name this machine.", number(c.others), source);
   if (const auto last = s.source->last_success()) {
-    f.gauge("metadata_last_success_age_seconds", "Since the metadata service last answered.", seconds(s.now - *last));
+    f.gauge("metadata_last_success_age_seconds", "Since the metadata service last answered.", seconds(s.now - *last),
+            source);
   }
 }
 
@@ -152,6 +168,33 @@ void notice_endpoint_families(Families& f, const Scrape& s) {
   f.counter("notice_endpoint_refused", refused, number(c.refused_full), {{"bound", "all"}});
   f.counter("notice_endpoint_refused", refused, number(c.refused_client), {{"bound", "client"}});
   f.gauge("notice_endpoint_waiters", "Requests that wait for a change.", number(c.waiters));
+}
+
+void interruption_families(Families& f, const Scrape& s) {
+  const bool active = s.notice != nullptr && s.notice->has_value();
+  f.gauge("interruption_active", "1 while a notice stands.", active ? 1 : 0);
+  if (active) {
+    const interrupt::Notice& notice = **s.notice;
+    const Labels kind = {{"kind", std::string(kind_name(notice.kind))}};
+    if (notice.deadline != kNever) {
+      f.gauge("interruption_left_seconds", "Until what the notice announces.", seconds(notice.deadline - s.now), kind);
+    }
+    if (notice.unseen) {
+      f.gauge("interruption_detection_delay_seconds",
+              "Between the last request whose reply had no notice and the first with one: an upper bound.",
+              seconds(notice.heard - *notice.unseen), kind);
+    }
+  }
+  if (s.policy == nullptr) return;
+  const interrupt::PolicyCounters& c = s.policy->counters();
+  for (std::size_t i = 0; i < interrupt::kNoticeKinds; ++i) {
+    f.counter("interruption_notices", "Notices heard, by kind.", number(c.notices.at(i)),
+              {{"kind", std::string(kind_name(static_cast<interrupt::NoticeKind>(i)))}});
+  }
+  const char* unheeded = "Notices that nothing was done about, by reason.";
+  f.counter("interruption_notices_unheeded", unheeded, number(c.ignored), {{"reason", "ignored"}});
+  f.counter("interruption_notices_unheeded", unheeded, number(c.limited), {{"reason", "limited"}});
+  f.counter("interruption_notices_unheeded", unheeded, number(c.over_bound), {{"reason", "over_bound"}});
 }
 
 void drain_families(Families& f, const Scrape& s) {
@@ -189,11 +232,7 @@ std::string render(const Scrape& s) {
   upstream_families(f, s);
   takeover_families(f, s);
   if (s.source != nullptr) source_families(f, s);
-  const bool active = s.notice != nullptr && s.notice->has_value();
-  f.gauge("interruption_active", "1 while the node is about to be taken.", active ? 1 : 0);
-  if (active) {
-    f.gauge("interruption_left_seconds", "Until the node is taken.", seconds((*s.notice)->deadline - s.now));
-  }
+  interruption_families(f, s);
   if (s.notice_endpoint != nullptr) notice_endpoint_families(f, s);
   if (s.hooks != nullptr) hook_families(f, s);
   if (s.drain != nullptr) drain_families(f, s);

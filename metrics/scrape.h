@@ -18,7 +18,8 @@
 #include "interrupt/hooks/hooks.h"
 #include "interrupt/hooks/notice_board.h"
 #include "interrupt/notice.h"
-#include "interrupt/sources/aws.h"
+#include "interrupt/policy.h"
+#include "interrupt/sources/source.h"
 
 namespace lastlight::metrics {
 
@@ -36,9 +37,10 @@ struct Scrape {
   Bytes receive_buffer;
   std::string_view takeover_state;
   const Histogram& loop_lag;
-  const interrupt::AwsSource* source = nullptr;
   const interrupt::NoticeBoardCounters* notice_endpoint = nullptr;
   const interrupt::Hooks* hooks = nullptr;
+  const interrupt::Source* source = nullptr;
+  const interrupt::Policy* policy = nullptr;
   const interrupt::Drain* drain = nullptr;
   const std::optional<interrupt::Notice>* notice = nullptr;
 };

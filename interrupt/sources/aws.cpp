@@ -1,28 +1,17 @@
+// Which request is next, and the token. What the items say is in aws_items.cpp.
 #include "interrupt/sources/aws.h"
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
-#include "agent/base/json.h"
-#include "interrupt/timestamp.h"
-
 namespace lastlight::interrupt {
 namespace {
 
-constexpr auto kLeadTime = std::chrono::seconds(120);  // documented: a notice comes two minutes ahead
-constexpr auto kFarthest = std::chrono::hours(1);      // later than this is no spot notice
-constexpr std::chrono::milliseconds kOutOfRange = std::chrono::hours(48);
-constexpr auto kTokenRetryMax = std::chrono::seconds(30);
-constexpr unsigned kAbsentToWithdraw = 3;  // one stray 404 must not undo a drain
-constexpr std::uint64_t kMaxBody = 16U << 10;
+using namespace std::chrono_literals;
 
-std::optional<NoticeAction> read_action(std::string_view text) {
-  if (text == "terminate") return NoticeAction::Terminate;
-  if (text == "stop") return NoticeAction::Stop;
-  if (text == "hibernate") return NoticeAction::Hibernate;
-  return std::nullopt;
-}
+constexpr Duration kTokenRetryMax = 30s;
+constexpr unsigned kUnheardToChange = 2;
 
 // A header value that could end its line must never be sent back in a request (RFC 9110 s5.5).
 bool token_is_sane(std::string_view token) {
@@ -33,65 +22,84 @@ bool token_is_sane(std::string_view token) {
 }  // namespace
 
 AwsSource::AwsSource(const InterruptionConfig& config, Uniform uniform)
-    : config_(config), uniform_(std::move(uniform)) {}
+    : config_(config), uniform_(std::move(uniform)), endpoints_{"http://169.254.169.254", "http://[fd00:ec2::254]"} {
+  if (!config_.metadata_url.empty()) endpoints_.fill(config_.metadata_url);
+}
 
 HttpRequest AwsSource::token_request() const {
   const auto ttl =
       std::clamp<std::int64_t>(std::chrono::duration_cast<std::chrono::seconds>(config_.token_ttl).count(), 1, 21600);
-  HttpRequest request;
+  HttpRequest request = metadata_request(config_, endpoints_[endpoint_] + "/latest/api/token");
   request.method = "PUT";
-  request.url = config_.metadata_url + "/latest/api/token";
   request.headers = {{"X-aws-ec2-metadata-token-ttl-seconds", std::to_string(ttl)}};
-  request.timeout = request.connect_timeout = config_.request_timeout;
-  request.max_body = kMaxBody;
   return request;
 }
 
-HttpRequest AwsSource::item_request() const {
-  HttpRequest request;
-  request.url = config_.metadata_url + "/latest/meta-data/spot/instance-action";
+HttpRequest AwsSource::item_request(std::string_view path) const {
+  HttpRequest request = metadata_request(config_, endpoints_[endpoint_] + "/latest/meta-data/" + std::string(path));
   if (!token_.empty()) request.headers = {{"X-aws-ec2-metadata-token", token_}};
-  request.timeout = request.connect_timeout = config_.request_timeout;
-  request.max_body = kMaxBody;
   return request;
 }
 
 SourceStep AwsSource::next(Instant now) {
-  if (await_ != Await::Nothing) return {};
-  if (now < due_) return {.send = std::nullopt, .wake = due_};
-  if (!tick_open_) {
-    tick_open_ = true;
-    tick_ = now;
-    token_tried_ = retokened_ = false;
-  }
+  SourceStep step;
   if (now >= token_end_) token_.clear();
-  const bool want_token = token_.empty() || now >= token_renew_;
-  ++counters_.requests;
-  if (want_token && !token_tried_ && now >= token_retry_) {
-    token_tried_ = true;
-    await_ = Await::Token;
-    return {.send = token_request(), .wake = kNever};
-  }
-  // Without a token the GET still goes: where IMDSv1 is allowed it answers, and where not its 401 is the diagnosis.
-  await_ = Await::Item;
-  return {.send = item_request(), .wake = kNever};
+  ask_spot(step, now);
+  ask_slow(step, now);
+  counters_.requests += step.send.size();
+  step.wake = std::min(spot_lane_.due(), slow_lane_.due());
+  return step;
 }
 
-SourceResult AwsSource::on_reply(const HttpReply& reply, Instant sent, Instant now) {
-  switch (std::exchange(await_, Await::Nothing)) {
-    case Await::Token:
-      on_token(reply, now);
-      return {};
-    case Await::Item:
-      return on_item(reply, sent, now);
-    case Await::Nothing:
-      break;
+void AwsSource::ask_spot(SourceStep& step, Instant now) {
+  if (!spot_lane_.ready(now)) return;
+  if (!spot_lane_.open()) token_tried_ = retokened_ = false;
+  spot_lane_.sent(now);
+  const bool want_token = token_.empty() || now >= token_renew_;
+  await_token_ = want_token && !token_tried_ && now >= token_retry_;
+  if (await_token_) {
+    token_tried_ = true;
+    step.send.push_back({kSpotLane, token_request()});
+  } else {
+    tokenless_ = token_.empty();
+    step.send.push_back({kSpotLane, item_request("spot/instance-action")});
   }
-  return {};
+}
+
+void AwsSource::ask_slow(SourceStep& step, Instant now) {
+  if (!std::exchange(started_, true)) slow_lane_.start(now + config_.poll_slow / kItems);  // after the first spot poll
+  if (!slow_lane_.ready(now)) return;
+  if (token_.empty() && !config_.imds_v1) {  // the spot lane is about to get one
+    slow_lane_.start(now + config_.poll);
+    return;
+  }
+  static constexpr std::array<std::string_view, kItems> kPaths = {
+      "events/recommendations/rebalance", "events/maintenance/scheduled", "events/maintenance/history",
+      "autoscaling/target-lifecycle-state"};
+  slow_lane_.sent(now);
+  step.send.push_back({kSlowLane, item_request(kPaths[static_cast<unsigned>(item_)])});
+}
+
+SourceEvents AwsSource::on_reply(unsigned lane, const HttpReply& reply, Instant sent, Instant now) {
+  SourceEvents out;
+  if (reply.status == 0) ++counters_.silent;
+  if (lane == kSlowLane) {
+    slow_lane_.replied();
+    on_slow(reply, sent, now, out);
+    return out;
+  }
+  spot_lane_.replied();
+  if (reply.status != 0) unheard_ = 0;
+  if (await_token_) {
+    on_token(reply, now);
+  } else {
+    on_spot(reply, sent, now, out);
+  }
+  return out;
 }
 
 void AwsSource::on_token(const HttpReply& reply, Instant now) {
-  due_ = now;  // the GET follows in the same poll
+  spot_lane_.again(now);  // the GET follows in the same poll
   std::string_view token = reply.body;
   while (!token.empty() && (token.back() == '\n' || token.back() == '\r'))
     token.remove_suffix(1);
@@ -115,84 +123,83 @@ void AwsSource::on_token(const HttpReply& reply, Instant now) {
   token_end_ = now + life;
 }
 
-SourceResult AwsSource::on_item(const HttpReply& reply, Instant sent, Instant now) {
-  if (reply.status == 404) {
-    succeeded(now);
-    return on_nothing();
+void AwsSource::on_spot(const HttpReply& reply, Instant sent, Instant now, SourceEvents& out) {
+  const bool answered = reply.status == 200 || reply.status == 404;
+  if (answered && tokenless_ && !config_.imds_v1) {
+    diagnosis_ = Diagnosis::V1Only;
+    token_retry_ = {};
+    ++counters_.polls_failed;
+    spot_lane_.failed(now);
+    return;
   }
-  absent_ = 0;
-  if (reply.status == 200) return on_instance_action(reply, sent, now);
+  if (answered && read_spot(reply, sent, now, out)) {
+    succeeded(now);
+    return;
+  }
+  spot_.unsure();
   if (reply.status == 401) {
     ++counters_.unauthorized;
     const bool had_token = !std::exchange(token_, {}).empty();
     if (!had_token && put_silent_) diagnosis_ = Diagnosis::HopLimit;
+    token_retry_ = {};               // nothing works without a token: every poll asks
     if (had_token && !retokened_) {  // expired or foreign: a new token and the GET again, in this very poll
       retokened_ = true;
       token_tried_ = false;
-      token_retry_ = {};
-      due_ = now;
-      return {};
+      spot_lane_.again(now);
+      return;
     }
-    token_retry_ = {};  // nothing works without a token: every poll asks
   }
+  if (reply.status == 200) ++counters_.unreadable;
   if (reply.status == 403) diagnosis_ = Diagnosis::Disabled;
-  failed(now);
-  return {};
+  if (reply.status == 0) unheard();
+  ++counters_.polls_failed;
+  spot_lane_.failed(now);
 }
 
-SourceResult AwsSource::on_instance_action(const HttpReply& reply, Instant sent, Instant now) {
-  const auto json = parse_json(reply.body);
-  const std::string action_text = json ? string_at(*json, "action") : std::string{};
-  const std::string time_text = json ? string_at(*json, "time") : std::string{};
-  const auto action = read_action(action_text);
-  const auto time = parse_rfc3339(time_text);
-  if (!action || !time) {
-    ++counters_.unreadable;
-    failed(now);
-    return {};
-  }
-  // The service's own clock, in the same reply, says how long is left; ours is not asked. Date has cut off its fraction
-  // of a second (RFC 9110 s5.6.7), so it is taken for the middle of that second: wrong by half a second at most, which
-  // the margin absorbs. Counted from the request's departure: a slow reply's Date is older than its arrival.
-  const auto date = parse_http_date(reply.header("Date"));
-  // Clamped before it becomes nanoseconds: the year 9999 does not fit.
-  const auto apart = date ? std::clamp(*time - *date, -kOutOfRange, kOutOfRange) : 0ms;
-  const Duration left = date ? Duration(apart) - 500ms : Duration(kLeadTime);
-  succeeded(now);
-  std::string id = "aws-spot-" + action_text + "-" + time_text;
-  if (id == announced_) return {};
-  if (left <= left.zero() || left > kFarthest) {  // EC2 leaves a notice standing when it fails to terminate
-    ++counters_.out_of_range;
-    return {};
-  }
-  announced_ = id;
-  return Notice{.kind = NoticeKind::SpotTerminate,
-                .action = *action,
-                .deadline = sent + left,
-                .id = std::move(id),
-                .source = "aws",
-                .deadline_assumed = !date};
+void AwsSource::on_slow(const HttpReply& reply, Instant sent, Instant now, SourceEvents& out) {
+  const Item asked = item_;
+  const bool read = (reply.status == 200 || reply.status == 404) && read_slow(reply, sent, now, out);
+  if (!read && asked != Item::History) announced(asked).unsure();
+  if (!read && reply.status == 200) ++counters_.unreadable;
+  if (reply.status == 401) ++counters_.unauthorized;  // the spot lane meets it within a second and renews the token
+  ++(read ? counters_.polls_ok : counters_.polls_failed);
+  do {  // history is of no interest while nothing is scheduled
+    item_ = static_cast<Item>((static_cast<unsigned>(item_) + 1) % kItems);
+  } while (item_ == Item::History && maintenance_.empty());
+  // An item that fails does not keep the others waiting: its turn is over.
+  slow_lane_.succeeded(now, config_.poll_slow / kItems);
 }
 
-SourceResult AwsSource::on_nothing() {
-  if (announced_.empty() || ++absent_ < kAbsentToWithdraw) return {};
-  absent_ = 0;
-  return Withdrawn{std::exchange(announced_, {})};
+bool AwsSource::read_slow(const HttpReply& reply, Instant sent, Instant now, SourceEvents& out) {
+  switch (item_) {
+    case Item::Rebalance:
+      return read_rebalance(reply, sent, now, out);
+    case Item::Scheduled:
+      return read_scheduled(reply, sent, now, out);
+    case Item::History:
+      return read_history(reply, out);
+    case Item::Asg:
+      return read_asg(reply, sent, now, out);
+  }
+  return false;
+}
+
+Announced& AwsSource::announced(Item item) {
+  return item == Item::Rebalance ? rebalance_ : item == Item::Asg ? asg_ : maintenance_;
+}
+
+// Nobody there: perhaps this node has only the other protocol.
+void AwsSource::unheard() {
+  if (++unheard_ < kUnheardToChange) return;
+  unheard_ = 0;
+  endpoint_ = 1 - endpoint_;
 }
 
 void AwsSource::succeeded(Instant now) {
   ++counters_.polls_ok;
   last_success_ = now;
-  failures_ = 0;
   diagnosis_ = Diagnosis::None;
-  tick_open_ = false;
-  due_ = std::max(now, tick_ + config_.poll);
-}
-
-void AwsSource::failed(Instant now) {
-  ++counters_.polls_failed;
-  tick_open_ = false;
-  due_ = now + backoff(config_.backoff_min, config_.backoff_max, ++failures_, uniform_());
+  spot_lane_.succeeded(now, config_.poll);
 }
 
 }  // namespace lastlight::interrupt

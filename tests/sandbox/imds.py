@@ -1,8 +1,11 @@
-"""AWS instance metadata, version 2: session tokens and the spot interruption notice.
+"""AWS instance metadata, version 2: session tokens and everything it announces.
 
     python3 tests/sandbox/imds.py --port 1338
     curl -d '{"notice": {"after": 5, "window": 120}}' http://127.0.0.1:1338/admin/state
     curl -d '{"notice": null}' ...                    the notice is withdrawn
+    curl -d '{"rebalance": true}' ...                 a recommendation; null takes it back
+    curl -d '{"scheduled": [{"code": "system-reboot", "in": 3600}]}' ...   also id, state; "history" likewise
+    curl -d '{"lifecycle": "Terminated"}' ...         the Auto Scaling group's target state; null: in no group
     curl -d '{"fault": {"kind": "hang", "seconds": 10}}' ...    faults.py
     curl -d '{"clock_skew": 90}' ...                  this service's clock, Date and notice alike, is ahead of ours
     curl -d '{"date_skew": 90}' ...                   only Date lies
@@ -34,7 +37,6 @@ _STATIC = {
     "/latest/meta-data/instance-type": "m7g.large",
     "/latest/meta-data/instance-life-cycle": "spot",
     "/latest/meta-data/placement/availability-zone": "eu-central-1a",
-    "/latest/meta-data/autoscaling/target-lifecycle-state": "InService",
 }
 
 
@@ -62,6 +64,8 @@ class Imds(Served):
         self._clock_skew = self._date_skew = 0.0
         self._date = None
         self._max_token_ttl = _MAX_TTL
+        self._items = {"autoscaling/target-lifecycle-state": "InService", "events/maintenance/scheduled": "[]",
+                       "events/maintenance/history": "[]"}
         super().__init__(port)
 
     def set_notice(self, after=0.0, window=120.0, action="terminate"):
@@ -85,7 +89,29 @@ class Imds(Served):
             self._max_token_ttl = int(wanted.pop("max_token_ttl", self._max_token_ttl))
             if wanted.pop("forget_tokens", False):
                 self._tokens.clear()
+            if "rebalance" in wanted:
+                now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + self._clock_skew))
+                self._item("events/recommendations/rebalance", json.dumps({"noticeTime": now}) if wanted.pop("rebalance") else None)
+            for which in ("scheduled", "history"):
+                if which in wanted:
+                    events = [self._event(**event) for event in wanted.pop(which)]
+                    self._item(f"events/maintenance/{which}", json.dumps(events))
+            if "lifecycle" in wanted:
+                self._item("autoscaling/target-lifecycle-state", wanted.pop("lifecycle"))
         super().configure(wanted)
+
+    def _item(self, path, text):
+        if text is None:
+            self._items.pop(path, None)
+        else:
+            self._items[path] = text
+
+    def _event(self, code, id="instance-event-0d59937288b749b32", state="active", **time_left):  # pylint: disable=redefined-builtin
+        if set(time_left) - {"in"}:
+            raise ValueError(f"unknown: {time_left}")
+        starts = time.gmtime(time.time() + self._clock_skew + time_left.get("in", 3600))
+        return {"NotBefore": time.strftime("%d %b %Y %H:%M:%S GMT", starts), "Code": code, "Description": f"The instance: {code}",
+                "EventId": id, "State": state}
 
     def stats(self):
         with self.lock:
@@ -145,6 +171,8 @@ class Imds(Served):
             self._say(exchange, 200, json.dumps({"action": notice.action, "time": ends}), "application/json")
         elif exchange.route == "/latest/meta-data/spot/termination-time" and notice and notice.action == "terminate":
             self._say(exchange, 200, ends)
+        elif (item := self._items.get(exchange.route.removeprefix("/latest/meta-data/"))) is not None:
+            self._say(exchange, 200, item)
         elif exchange.route in _STATIC:
             self._say(exchange, 200, _STATIC[exchange.route])
         else:
