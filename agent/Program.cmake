@@ -6,7 +6,7 @@ lastlight_core(lastlight_agent_core
   LINK lastlight_base lastlight_dnscache_core lastlight_kube_core)
 
 lastlight_shell(lastlight_app
-  SOURCES handover.cpp supervision.cpp supervisor.cpp supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp self_probe.cpp service_lookup.cpp
+  SOURCES handover.cpp supervision.cpp supervisor.cpp supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp reloading.cpp self_probe.cpp service_lookup.cpp
           loop_guard.cpp telling.cpp cli/status.cpp
   LINK lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
        lastlight_dnscache lastlight_takeover_core lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)

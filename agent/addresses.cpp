@@ -57,7 +57,6 @@ Addresses::Addresses(io::Loop& loop, const Config& config, std::string api_serve
       zones_(config.dns.zones.size()) {}
 
 void Addresses::start() {
-  bool follow = false;
   for (const AddressSpec& spec : listen_)
     start_service(spec);
   if (config_.takeover.mode != TakeoverConfig::Mode::None && !config_.takeover.link_local.empty()) {
@@ -65,7 +64,6 @@ void Addresses::start() {
       start_service(spec);
   }
   for (const ZoneConfig& zone : config_.dns.zones) {
-    follow |= zone.from_resolv_conf;
     for (const AddressSpec& spec : zone.upstreams)
       start_service(spec);
   }
@@ -74,13 +72,39 @@ void Addresses::start() {
       if (const auto bound = listen(where); !bound) throw std::runtime_error(bound.error());
     }
   }
-  if (follow) {
-    read_resolv_conf();
-    resolv_conf_watch_ =
-        std::make_unique<io::FileWatch>(loop_, config_.dns.resolv_conf, [this] { read_resolv_conf(); });
-  }
+  follow_resolv_conf();
   apply_upstreams();
   changed_();
+}
+
+void Addresses::follow_resolv_conf() {
+  const bool follow = std::ranges::any_of(config_.dns.zones, &ZoneConfig::from_resolv_conf);
+  if (!follow || resolv_conf_watch_) return;
+  read_resolv_conf();
+  resolv_conf_watch_ = std::make_unique<io::FileWatch>(loop_, config_.dns.resolv_conf, [this] { read_resolv_conf(); });
+}
+
+std::optional<std::string> Addresses::problem(const Config& next) const {
+  for (const ZoneConfig& zone : next.dns.zones) {
+    for (const AddressSpec& spec : zone.upstreams) {
+      const auto where = known(spec, next);
+      const bool later = spec.kind == AddressSpec::Kind::Service && !api_server_.empty();
+      if (!where && !later) return spec.to_string() + ": " + where.error();
+    }
+  }
+  return std::nullopt;
+}
+
+void Addresses::reconfigure() {
+  for (auto zone = static_cast<std::uint32_t>(config_.dns.zones.size()); zone < zones_.size(); ++zone)
+    upstream_.set_upstreams(zone, {}, Protocol::Udp);
+  zones_.assign(config_.dns.zones.size(), {});
+  for (const ZoneConfig& zone : config_.dns.zones) {
+    for (const AddressSpec& spec : zone.upstreams)
+      start_service(spec);
+  }
+  follow_resolv_conf();
+  apply_upstreams();
 }
 
 // Services

@@ -43,6 +43,11 @@ class Addresses {
   // a port that is taken.
   void start();
 
+  // Whether the zones of another configuration can be had: why not.
+  std::optional<std::string> problem(const Config& next) const;
+  // The configuration that was given has other zones now; their upstreams are those from here on.
+  void reconfigure();
+
   // What is to be taken over; nothing in mode none, and until all is known that answering takes: a query that comes to
   // us must be better off than before.
   std::optional<dns::TakeoverPlan> takeover_plan() const;
@@ -55,6 +60,7 @@ class Addresses {
   std::size_t refused_upstreams() const;
 
  private:
+  void follow_resolv_conf();
   void start_service(const AddressSpec& spec);
   void on_service(const std::string& name, std::vector<IpAddress> addresses);
   std::vector<Endpoint> meaning(const AddressSpec& spec) const;

@@ -33,7 +33,7 @@ Value random_value() {
 
 }  // namespace
 
-App::App(Config config, io::FileDescriptor supervisor)
+App::App(Config config, const std::string& file, Reloading::Load load, io::FileDescriptor supervisor)
     : config_(std::move(config)),
       api_server_(api_server_url(config_.kubernetes, [](const char* name) { return std::getenv(name); })),
       supervisor_(loop_, std::move(supervisor),
@@ -79,6 +79,7 @@ App::App(Config config, io::FileDescriptor supervisor)
           [this] {
             if (auto plan = addresses_.takeover_plan()) takeover_.start(std::move(*plan));
           }),
+      reloading_(loop_, file, config_, std::move(load), [this](const Config& next) { return reconfigure(next); }),
       takeover_(loop_, {.renew = [this] { return server_.renew_leases(); },
                         .run_child = [this](std::span<const std::string> words) { return supervisor_.takeover(words); },
                         .changed =
@@ -132,6 +133,15 @@ void App::follow_forwarder() {
   if (due >= forwarder_due_) return;
   forwarder_due_ = due;
   forwarder_timer_.start_at(due);
+}
+
+std::optional<std::string> App::reconfigure(const Config& next) {
+  if (auto why = addresses_.problem(next)) return why;
+  config_ = next;
+  log::configure(config_.log);
+  forwarder_.reconfigure(config_.dns, loop_.now());
+  addresses_.reconfigure();
+  return std::nullopt;
 }
 
 void App::resolve_own(const std::string& host, OwnNames::Done done) {
@@ -253,6 +263,10 @@ std::string App::render_metrics() const {
                           .forwarder = forwarder_.counters(),
                           .cache = forwarder_.cache_counters(),
                           .cut = forwarder_.cut_counters(),
+                          .reload = {.applied = reloading_.counters().applied,
+                                     .rejected = reloading_.counters().rejected,
+                                     .last_rejected = reloading_.counters().last_rejected,
+                                     .restart_needed = reloading_.counters().restart_needed},
                           .upstream = upstream_.counters(),
                           .upstreams = upstream_.view(),
                           .upstreams_refused = addresses_.refused_upstreams(),

@@ -19,6 +19,7 @@
 #include "agent/last_pods.h"
 #include "agent/leaving.h"
 #include "agent/own_names.h"
+#include "agent/reloading.h"
 #include "agent/self_probe.h"
 #include "agent/supervised.h"
 #include "agent/takeover.h"
@@ -34,7 +35,8 @@ namespace lastlight {
 class App {
  public:
   // `supervisor` is the channel that supervise() returned; empty: none.
-  explicit App(Config config, io::FileDescriptor supervisor = {});
+  // `load` reads the configuration anew from `file` and what it leads to.
+  App(Config config, const std::string& file, Reloading::Load load, io::FileDescriptor supervisor);
   // Serves until told to leave. The process's exit code.
   int run();
 
@@ -44,6 +46,7 @@ class App {
   void on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply);
   void deliver(std::vector<dns::Delivery> deliveries);
   void follow_forwarder();
+  std::optional<std::string> reconfigure(const Config& next);
   void resolve_own(const std::string& host, OwnNames::Done done);
   // Interruption, seeing, leaving
   void start_interruption();
@@ -60,7 +63,7 @@ class App {
   std::string render_metrics() const;
   http::Readiness readiness() const;
 
-  const Config config_;
+  Config config_;  // as it is in force
   const std::string api_server_;
   io::Loop loop_;
   Supervised supervisor_;
@@ -80,6 +83,7 @@ class App {
   io::HttpClient metadata_client_;
   io::HttpClient api_client_;
   Addresses addresses_;
+  Reloading reloading_;
   Takeover takeover_;
   std::unique_ptr<interrupt::NoticeEndpoint> notice_endpoint_;
   std::unique_ptr<interrupt::Messenger> messenger_;

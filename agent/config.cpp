@@ -212,8 +212,9 @@ class Printer {
   void print(const std::vector<Key>& keys, const std::string& indent, std::string first) {
     for (const Key& key : keys) {
       if (comments_ == Comments::Yes) {
-        out_ += first + "# " + key.purpose + (key.shape == Key::Shape::Section ? "" : " Takes " + key.expected + ".") +
-                "\n";
+        const bool section = key.shape == Key::Shape::Section;
+        out_ += first + "# " + key.purpose + (section ? "" : " Takes " + key.expected + ".") +
+                (key.restart && !section ? " A change needs a restart." : "") + "\n";
         first = indent;
       }
       out_ += first + key.name + ":";

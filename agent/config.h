@@ -84,6 +84,7 @@ struct DnsConfig {
   std::uint32_t tcp_max_connections = 1024;
   std::uint32_t tcp_max_per_client = 64;
   std::string resolv_conf = "/etc/resolv.conf";
+  std::string kube_dns_config;  // a directory: the ConfigMap kube-dns, mounted; empty: none
   std::string cluster_domain = "cluster.local";
   // Filled by default_zones() when the file names none.
   std::vector<ZoneConfig> zones;

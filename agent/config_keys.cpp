@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdint>
+#include <span>
 #include <utility>
 
 #include "agent/config_key_kinds.h"
@@ -48,6 +49,14 @@ bool is_interface_name(std::string_view given) {
   return !given.empty() && given.size() <= 15 && std::all_of(given.begin(), given.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
   });
+}
+
+void needs_restart(std::vector<Key>& keys, std::span<const std::string_view> but) {
+  for (Key& key : keys) {
+    if (std::ranges::find(but, key.name) != but.end()) continue;
+    key.restart = true;
+    needs_restart(key.keys, {});
+  }
 }
 
 std::vector<Key> keys_of(ZoneConfig& zone) {
@@ -98,8 +107,13 @@ Key zones(std::vector<ZoneConfig>& value) {
   return key;
 }
 
+// What the forwarder is told of as it changes; the sockets and the upstreams' connections are as they were opened.
+constexpr std::string_view kLive[] = {"cache-size", "failure-ttl", "max-flights", "max-waiters",     "max-per-client",
+                                      "max-stale",  "stale-after", "stale-ttl",   "stale-after-hot", "stale-recheck",
+                                      "prefetch",   "udp-payload", "zones",       "cluster-domain"};
+
 std::vector<Key> keys_of(DnsConfig& dns) {
-  return {
+  std::vector<Key> keys = {
       addresses("listen", dns.listen, std::string("a list of ") + kAddress,
                 "The addresses to answer on, over UDP and TCP."),
       size("receive-buffer", dns.receive_buffer, kib(64), mib(1024), "Of each UDP socket; the kernel may grant less."),
@@ -130,8 +144,12 @@ std::vector<Key> keys_of(DnsConfig& dns) {
       number<std::uint32_t>("tcp-max-per-client", dns.tcp_max_per_client, 1, 65536,
                             "Connections of one client address."),
       text("resolv-conf", dns.resolv_conf, "an absolute path", is_path, "The node's file; its changes are followed."),
+      text("kube-dns-config", dns.kube_dns_config, "an absolute path, or empty", is_path_or_empty,
+           "A directory with the kube-dns ConfigMap's stubDomains and upstreamNameservers; followed as it changes."),
       domain("cluster-domain", dns.cluster_domain, "Names that only the cluster's DNS can answer."),
       zones(dns.zones)};
+  needs_restart(keys, kLive);
+  return keys;
 }
 
 std::vector<Key> keys_of(TakeoverConfig& takeover) {
@@ -194,21 +212,25 @@ std::vector<Key> keys_of(LogConfig& log) {
 }  // namespace
 
 std::vector<Key> keys_of(Config& config) {
-  return {text("node-name", config.node_name, "a node's name", is_object_name_or_empty,
-               "The Node object of this machine; NODE_NAME by the downward API."),
-          optional_address("node-ip", config.node_ip, "What `node` means in an address; NODE_IP by the downward API."),
-          duration("leave-last", config.leave_last, 0s, 1h,
-                   "On SIGTERM while the node is drained: how long its last pods still get answers; 0s: not at all."),
-          duration("shutdown-grace", config.shutdown_grace, 0s, 10min,
-                   "SIGTERM to exit, at most; on a drained node after leave-last."),
-          section("log", keys_of(config.log), "What is written to the standard error."),
-          section("http", keys_of(config.http), "Metrics and probes."),
-          section("dns", keys_of(config.dns), "The node's DNS cache."),
-          section("takeover", keys_of(config.takeover), "How the node's queries get here."),
-          section("interruption", interruption_keys(config.interruption), "How the end of the node is learned."),
-          section("drain", keys_of(config.drain), "How its pods leave."),
-          section("hooks", keys_of(config.hooks), "Whom the end of the node is told."),
-          section("kubernetes", keys_of(config.kubernetes), "The API server.")};
+  std::vector<Key> keys = {
+      text("node-name", config.node_name, "a node's name", is_object_name_or_empty,
+           "The Node object of this machine; NODE_NAME by the downward API."),
+      optional_address("node-ip", config.node_ip, "What `node` means in an address; NODE_IP by the downward API."),
+      duration("leave-last", config.leave_last, 0s, 1h,
+               "On SIGTERM while the node is drained: how long its last pods still get answers; 0s: not at all."),
+      duration("shutdown-grace", config.shutdown_grace, 0s, 10min,
+               "SIGTERM to exit, at most; on a drained node after leave-last."),
+      section("log", keys_of(config.log), "What is written to the standard error."),
+      section("http", keys_of(config.http), "Metrics and probes."),
+      section("dns", keys_of(config.dns), "The node's DNS cache."),
+      section("takeover", keys_of(config.takeover), "How the node's queries get here."),
+      section("interruption", interruption_keys(config.interruption), "How the end of the node is learned."),
+      section("drain", keys_of(config.drain), "How its pods leave."),
+      section("hooks", keys_of(config.hooks), "Whom the end of the node is told."),
+      section("kubernetes", keys_of(config.kubernetes), "The API server.")};
+  constexpr std::string_view live[] = {"log", "dns"};
+  needs_restart(keys, live);
+  return keys;
 }
 
 std::vector<ZoneConfig> default_zones(const std::string& cluster_domain) {

@@ -24,6 +24,7 @@ struct Key {
   std::string expected;  // "a duration from 1s to 5m"
   std::string purpose;
   bool required = false;
+  bool restart = false;  // a change takes effect when the agent is started anew
 
   std::function<bool(std::string_view)> read;            // Scalar, and each text of a List; false: not as expected
   std::function<std::vector<std::string>()> print;       // Scalar: one; List: all

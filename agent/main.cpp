@@ -17,6 +17,7 @@
 #include "agent/cli/check.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
+#include "agent/kube_dns.h"
 #include "agent/service_lookup.h"
 #include "agent/supervised.h"
 #include "agent/supervisor.h"
@@ -67,7 +68,19 @@ int run(const cli::Command& command, io::FileDescriptor supervisor) {
   log::configure(config->log);
   raise_descriptor_limit();
   log::info("agent.starting", {{"version", kVersion}, {"node", config->node_name}});
-  return App(std::move(*config), std::move(supervisor)).run();
+  // A ConfigMap that is wrong at the start is no reason to leave the node without DNS.
+  auto with_map = with_kube_dns(*config);
+  if (with_map) {
+    config = std::move(with_map);
+  } else {
+    for (const ConfigError& error : with_map.error())
+      log::error("config.error", {{"error", error.to_string()}});
+  }
+  const auto load = [command]() -> ConfigResult {
+    auto next = cli::read_config(command, environment);
+    return next ? with_kube_dns(std::move(*next)) : std::move(next);
+  };
+  return App(std::move(*config), command.config, load, std::move(supervisor)).run();
 }
 
 }  // namespace

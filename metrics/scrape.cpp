@@ -82,6 +82,16 @@ void cache_families(Families& f, const Scrape& s) {
   f.gauge("cache_used_bytes", "Memory charged to the answers held.", number(s.cache.bytes));
 }
 
+void config_families(Families& f, const Scrape& s) {
+  const char* reloads = "Configurations read while running, by outcome.";
+  f.counter("config_reloads", reloads, number(s.reload.applied), {{"result", "applied"}});
+  f.counter("config_reloads", reloads, number(s.reload.rejected), {{"result", "rejected"}});
+  f.gauge("config_rejected", "1 while the configuration in the files is not valid and an older one is in force.",
+          s.reload.last_rejected ? 1 : 0);
+  f.gauge("config_restart_needed_keys", "Keys whose change takes effect when the agent is started anew.",
+          number(s.reload.restart_needed));
+}
+
 void upstream_families(Families& f, const Scrape& s) {
   f.counter("upstream_queries", "Queries sent upstream, retries included.", number(s.upstream.pool.attempts));
   f.counter("upstream_retries", "Attempts after a question's first.", number(s.upstream.pool.retries));
@@ -229,6 +239,7 @@ std::string render(const Scrape& s) {
   f.histogram("loop_lag", "How late a timer of the event loop fired.", s.loop_lag);
   dns_families(f, s);
   cache_families(f, s);
+  config_families(f, s);
   upstream_families(f, s);
   takeover_families(f, s);
   if (s.source != nullptr) source_families(f, s);

@@ -30,6 +30,12 @@ struct Scrape {
   const dns::ForwarderCounters& forwarder;
   const dns::CacheCounters& cache;
   dns::CutCounters cut;
+  struct ConfigReloads {
+    std::uint64_t applied = 0;
+    std::uint64_t rejected = 0;
+    bool last_rejected = false;
+    std::size_t restart_needed = 0;
+  } reload;
   dns::UpstreamCounters upstream;
   std::map<Endpoint, dns::UpstreamView> upstreams;
   std::size_t upstreams_refused = 0;
