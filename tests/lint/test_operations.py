@@ -1,0 +1,70 @@
+"""OPERATIONS.md cannot drift: its table has every metric that the sources publish, its sections are the alerts, its links lead somewhere."""
+
+import os
+import re
+
+import yaml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SUFFIX = {"counter": "_total", "gauge": "", "histogram": "_seconds"}
+PUBLISHED = re.compile(r'\b(counter|gauge|histogram)\(\s*"(\w+)"')
+ROW = re.compile(r"^\| `(lastlight_\w+)` \| (\w+) \| (.*) \| (.+) \|$", re.MULTILINE)
+
+
+def read(*path):
+    with open(os.path.join(ROOT, *path), encoding="utf-8") as text:
+        return text.read()
+
+
+def published(source):
+    return {f"lastlight_{name}{SUFFIX[kind]}": kind for kind, name in PUBLISHED.findall(source)}
+
+
+def anchors(text):
+    """Of a document's headings, as a forge makes them."""
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
+def alerts():
+    return [rule for group in yaml.safe_load(read("manifests", "monitoring", "alerts.yaml"))["groups"] for rule in group["rules"]]
+
+
+def test_the_table_has_every_metric_and_no_other():
+    rows = ROW.findall(read("OPERATIONS.md"))
+    sources = "".join(read("metrics", name) for name in sorted(os.listdir(os.path.join(ROOT, "metrics"))) if name.endswith(".cpp"))
+    wanted = published(sources)
+    assert len(wanted) > 50
+    assert {name: kind for name, kind, _, _ in rows} == wanted, "add or remove a row under Metrics in OPERATIONS.md"
+    assert len(rows) == len(wanted)
+
+
+def test_a_new_metric_would_be_noticed():
+    assert published('f.gauge(\n    "planted_bytes", "Help.", 1); families.histogram("lag", "", h)') == {
+        "lastlight_planted_bytes": "gauge", "lastlight_lag_seconds": "histogram"}
+
+
+def test_no_other_name_is_used():
+    known = {name for name, *_ in ROW.findall(read("OPERATIONS.md"))}
+    for path in (("OPERATIONS.md",), *(("manifests", "monitoring", name) for name in ("alerts.yaml", "recording.yaml", "dashboard.json"))):
+        named = {re.sub(r"_bucket$", "", each) for each in re.findall(r"\blastlight_\w+", read(*path))}
+        assert named and named <= known, path
+
+
+def test_every_alert_has_its_section():
+    guide = read("OPERATIONS.md")
+    sections = re.findall(r"^### (\w+)$", guide, re.MULTILINE)
+    assert sections == [rule["alert"] for rule in alerts()]
+    for rule in alerts():
+        page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+        assert page.endswith("/OPERATIONS.md") and anchor == rule["alert"].lower() and anchor in anchors(guide)
+        assert rule["labels"]["severity"] in ("critical", "warning", "info") and rule["annotations"]["summary"]
+
+
+def test_its_links_lead_somewhere():
+    guide = read("OPERATIONS.md")
+    links = re.findall(r"\]\(([^)]+)\)", guide)
+    assert len(links) > 10
+    for link in links:
+        path, _, anchor = link.partition("#")
+        assert not path or os.path.exists(os.path.join(ROOT, path)), link
+        assert not anchor or anchor in anchors(read(path) if path else guide), link
