@@ -128,7 +128,7 @@ struct Fact {
 inline constexpr std::size_t kFactKinds = 24;
 
 // The pods by outcome, DaemonSet and mirror pods and those that had finished before aside.
-struct Outcome {
+struct DrainOutcome {
   std::size_t evicted = 0;
   std::size_t deleted = 0;
   std::size_t joined = 0;      // told by somebody else
@@ -178,7 +178,7 @@ class Drain {
   bool unmarked() const { return marks_.clearing() && marks_.idle(); }
   bool all_told() const;  // every pod that can be told was; pods bound later make it false again
   bool drained() const;   // and all of them are gone
-  Outcome outcome() const;
+  DrainOutcome outcome() const;
   const Window& window() const { return window_; }
   const SavedDrain& saved() const { return saved_; }
   const std::map<std::string, PodRecord>& pods() const { return pods_; }  // by UID

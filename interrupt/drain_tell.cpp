@@ -115,8 +115,8 @@ void Drain::tell(Instant now, kube::NodeEvent event) {
   events_.push_back({.event = std::move(event), .call = {}, .happened = now});
 }
 
-Outcome Drain::outcome() const {
-  Outcome out;
+DrainOutcome Drain::outcome() const {
+  DrainOutcome out;
   for (const auto& [uid, record] : pods_) {
     if (!record.told) {
       const bool owed = record.fate == Fate::Waiting || record.fate == Fate::Refused ||
@@ -132,7 +132,7 @@ Outcome Drain::outcome() const {
 }
 
 void Drain::end(Instant now) {
-  const Outcome o = outcome();
+  const DrainOutcome o = outcome();
   fact(Fact::Kind::Ended, now, node_,
        std::to_string(o.evicted) + " evicted, " + std::to_string(o.deleted) + " deleted, " + std::to_string(o.joined) +
            " told by others; of those " + std::to_string(o.gone) + " ended and " + std::to_string(o.running) +

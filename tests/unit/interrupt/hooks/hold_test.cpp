@@ -31,7 +31,7 @@ TEST_CASE("a hold delays evictions only, and is bounded by the pod's own last in
   Notice notice;
   notice.deadline = start + 120s;
   notice.id = "n";
-  const DrainStep first = drain.start(notice, start);
+  const DrainStep first = drain.start({.notice = notice, .noticed = start, .node = "node"}, start);
   const auto watch = std::ranges::find(first.orders, Call::Watch, &Order::call);
   REQUIRE(watch != first.orders.end());
   drain.hold(start + 30s);
