@@ -157,9 +157,10 @@ TEST_CASE("a request may be answered later, or its client may go", "[http_server
   }
   REQUIRE(turn_until(loop, [&] { return got.size() == 19; }));
   CHECK(std::ranges::count(got, 200) == 18);
+  const Endpoint held{.address = IpAddress::v4(0x7f000001), .port = (*server)->port()};
+  const auto taken = io::HttpServer::open(loop, held, {}, {});
+  REQUIRE_FALSE(taken);
+  CHECK(taken.error().find("cannot serve HTTP on " + held.to_string()) == 0);
   server->reset();  // with one that still waits
   REQUIRE(turn_until(loop, [&] { return got.size() == 20; }));
-  const auto taken = io::HttpServer::open(loop, Endpoint{.address = IpAddress::v4(0x08080808), .port = 9}, {}, {});
-  REQUIRE_FALSE(taken);
-  CHECK(taken.error().find("cannot serve HTTP on 8.8.8.8:9") == 0);
 }
