@@ -12,6 +12,7 @@ namespace {
 constexpr auto kRetryMin = std::chrono::milliseconds(250);
 constexpr auto kRetryMax = std::chrono::seconds(1);        // the window is short: a mark that is late is worth little
 constexpr auto kClearRetryMax = std::chrono::seconds(60);  // nothing is urgent then
+constexpr unsigned kDenials = 10;                          // about 8 s
 constexpr unsigned kTaintTries = 3;                        // both forms, and one after a look at the node
 
 std::string describe(const HttpReply& reply) {
@@ -36,6 +37,7 @@ void NodeMarks::set(const std::string& value, Instant now) {
   value_ = value;
   clearing_ = false;
   hopeless_ = false;
+  denials_ = 0;
   told_failure_ = false;
   cordoned_again_ = 0;
   restart_ = in_flight_;
@@ -119,16 +121,19 @@ void NodeMarks::on_cordon(const HttpReply& reply, Instant now, double uniform, s
   if (reply.ok()) {
     read(reply);
     cordoned_ = true;
+    hopeless_ = false;
     told.push_back({Happened::Cordoned, seen_.our_cordon || !seen_.unschedulable ? "" : "it was cordoned before"});
     taint_tries_ = 0;
     to_list_ = seen_.has_taints || seen_.name.empty();
     go(taint_.key.empty() || tainted() ? Step::Done : Step::Taint, now);
     return;
   }
-  // No right, or an admission denial: no repetition helps. The pods can be told all the same.
-  hopeless_ = reply.status == 403 || reply.status == 422;
-  if (hopeless_ || failures_ == 0) told.push_back({Happened::CordonFailed, describe(reply)});
-  if (hopeless_) {
+  // No right, or an admission denial: the pods are told all the same. No repetition helps, but that an API server that
+  // has just started denies everything until it has read its roles.
+  const bool denied = reply.status == 403 || reply.status == 422;
+  if (denied ? !std::exchange(hopeless_, true) : failures_ == 0)
+    told.push_back({Happened::CordonFailed, describe(reply)});
+  if (denied && (reply.status == 422 || ++denials_ >= kDenials)) {
     step_ = Step::Done;
   } else {
     retry(now, uniform);

@@ -91,6 +91,8 @@ void Transfer::set_options(const std::string& ca_file) {
   curl_easy_setopt(easy.get(), CURLOPT_PRIVATE, this);
   curl_easy_setopt(easy.get(), CURLOPT_ERRORBUFFER, error);
   curl_easy_setopt(easy.get(), CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(easy.get(), CURLOPT_UPLOAD_BUFFERSIZE,
+                   16384L);  // the least; 64 KiB by default, for each body of 200 octets
   curl_easy_setopt(easy.get(), CURLOPT_FOLLOWLOCATION, 0L);
   curl_easy_setopt(easy.get(), CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(easy.get(), CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));

@@ -83,7 +83,7 @@ def test_a_flood_of_names_takes_neither_the_memory_nor_the_names_in_use(agent_fa
     agent = agent_factory({"dns": {"cache-size": "1MiB", "zones": [zone(".", coredns_factory(site(".", answer("203.0.113.7", ttl=3600))))]}})
 
     def anonymous():
-        with open(f"/proc/{agent.pid}/status", encoding="ascii") as file:
+        with open(f"/proc/{agent.worker}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:")) / 1024
 
     def flow(names, window=64):

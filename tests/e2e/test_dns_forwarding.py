@@ -81,7 +81,7 @@ def test_a_second_question_is_answered_from_the_cache_and_its_ttl_ages(agent, up
 
 def test_an_entry_expires_with_its_ttl(agent_factory, coredns_factory):
     upstream = coredns_factory(site(".", answer("203.0.113.7", ttl=1), LOG))
-    agent = agent_factory({"dns": {"zones": [zone(".", upstream)]}})
+    agent = agent_factory({"dns": {"prefetch": False, "zones": [zone(".", upstream)]}})
     began = time.monotonic()
     wait_until(lambda: agent.query("short.example.org").answer and len(upstream.queries("short.example.org")) == 2, 10, "a second upstream query")
     assert time.monotonic() - began >= 1

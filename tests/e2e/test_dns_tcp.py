@@ -256,17 +256,17 @@ def test_without_descriptors_udp_goes_on_and_tcp_comes_back(start):
     """RLIMIT_NOFILE is reached: accepting rests, it does not spin; what is in the cache is served."""
     agent = start()
     assert agent.query("www.example.org").answer
-    limits = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
-    few = len(os.listdir(f"/proc/{agent.pid}/fd")) + 4
-    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (few, limits[1]))
+    limits = resource.prlimit(agent.worker, resource.RLIMIT_NOFILE)
+    few = len(os.listdir(f"/proc/{agent.worker}/fd")) + 4
+    resource.prlimit(agent.worker, resource.RLIMIT_NOFILE, (few, limits[1]))
     with contextlib.ExitStack() as held:
         for _ in range(30):
             held.enter_context(Connection(agent))
-        before, ends = cpu_seconds(agent.pid), time.monotonic() + 1
+        before, ends = cpu_seconds(agent.worker), time.monotonic() + 1
         while time.monotonic() < ends:
             assert agent.query("www.example.org").answer
             time.sleep(0.01)
-        assert cpu_seconds(agent.pid) - before < 0.4, "it spins"
-    resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
+        assert cpu_seconds(agent.worker) - before < 0.4, "it spins"
+    resource.prlimit(agent.worker, resource.RLIMIT_NOFILE, limits)
     wait_until(lambda: agent.query("www.example.org", tcp=True).answer, 10, "TCP to be served again")
     assert agent.metrics()["lastlight_dns_tcp_accept_rests_total"] >= 1

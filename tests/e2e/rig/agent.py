@@ -123,6 +123,12 @@ class Agent(sandbox.Agent):
     def pid(self):
         return self.process.pid
 
+    @property
+    def worker(self):
+        """The process that serves; the supervisor's child."""
+        (pid,) = family(self.pid) - {self.pid}
+        return pid
+
     def query(self, name, rdtype="A", tcp=False, address=None, **options):
         return ask(address or self.address, self.port, name, rdtype, tcp, **options)
 

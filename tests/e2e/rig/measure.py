@@ -93,24 +93,28 @@ def family(pid):
     return found
 
 
-def _kib(pid, field):
+def _kib(pid, field, file="status"):
     try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
+        with open(f"/proc/{pid}/{file}", encoding="ascii", errors="replace") as status:
             return next((int(line.split()[1]) for line in status if line.startswith(field + ":")), 0)
     except OSError:
         return 0
 
 
 class Memory(Sampler):
+    """The most that was seen of supervisor and worker together. `anonymous` counts a page that both still share since the fork once
+    (Pss_Anon); `rss_anon` counts it twice."""
+
     def __init__(self, pid, every=0.1):
         super().__init__(every)
         self._pid = pid
-        self.rss = self.anonymous = 0
+        self.rss = self.anonymous = self.rss_anon = 0
 
     def sample(self):
         pids = family(self._pid)
         self.rss = max(self.rss, sum(_kib(pid, "VmRSS") for pid in pids))
-        self.anonymous = max(self.anonymous, sum(_kib(pid, "RssAnon") for pid in pids))
+        self.rss_anon = max(self.rss_anon, sum(_kib(pid, "RssAnon") for pid in pids))
+        self.anonymous = max(self.anonymous, sum(_kib(pid, "Pss_Anon", "smaps_rollup") for pid in pids))
 
 
 def sanitized(binary):
