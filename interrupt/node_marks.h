@@ -87,7 +87,7 @@ class NodeMarks {
   bool to_list_ = true;       // the form of the taint's patch
   unsigned taint_tries_ = 0;  // refused by 422
   unsigned cordoned_again_ = 0;
-  unsigned denials_ = 0;      // of the cordon, by 403
+  unsigned denials_ = 0;  // of the cordon, by 403
   unsigned failures_ = 0;
   unsigned writes_ = 0;
   Instant at_{};
