@@ -256,9 +256,9 @@ HttpServer::HttpServer(Loop& loop, const Endpoint& listen, Handler handler, Http
           [handle = std::move(handler)](const HttpRequest& request, const IpAddress&, RequestId) mutable {
             return std::optional(handle(request));
           },
-          [](RequestId) {}, options) {}
+          [](RequestId) {}, std::move(options)) {}
 HttpServer::HttpServer(Loop& loop, const Endpoint& listen, OpenHandler handler, Gone gone, HttpServerOptions options)
-    : impl_(std::make_unique<Impl>(loop, std::move(handler), std::move(gone), options)) {
+    : impl_(std::make_unique<Impl>(loop, std::move(handler), std::move(gone), std::move(options))) {
   if (const auto listening = impl_->listen(listen); !listening) throw std::runtime_error(listening.error());
 }
 HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -266,7 +266,7 @@ HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 std::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::open(Loop& loop, const Endpoint& listen,
                                                                          OpenHandler handler, Gone gone,
                                                                          HttpServerOptions options) {
-  auto impl = std::make_unique<Impl>(loop, std::move(handler), std::move(gone), options);
+  auto impl = std::make_unique<Impl>(loop, std::move(handler), std::move(gone), std::move(options));
   if (auto listening = impl->listen(listen); !listening) return std::unexpected(std::move(listening.error()));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }

@@ -14,7 +14,7 @@ std::string node_path(std::string_view node) {
   return "/api/v1/nodes/" + percent_encode(node);
 }
 
-std::string managed(std::string path, bool dry_run) {
+std::string managed(const std::string& path, bool dry_run) {
   return path + "?fieldManager=" + std::string(kManager) + (dry_run ? "&dryRun=All" : "");
 }
 

@@ -36,7 +36,7 @@ void Hooks::on_notice(const Notice& notice, Instant now) {
 void Hooks::on_withdrawn(const Withdrawn& withdrawn, Instant now) {
   const auto known = std::ranges::find(notices_, withdrawn.id, &Notice::id);
   if (known == notices_.end()) return;
-  const Notice notice = *known;
+  const Notice notice = std::move(*known);
   notices_.erase(known);
   if (drain_ && drain_->notice.id == notice.id) drain_->ended = true;
   for (auto& hold : holds_)
@@ -49,7 +49,7 @@ void Hooks::on_fact(const Fact& fact, Instant now) {
     // Its text is the notice's id.
     auto notice = std::ranges::find(notices_, fact.text, &Notice::id);
     if (notice == notices_.end() && !notices_.empty()) notice = notices_.end() - 1;
-    drain_.emplace();
+    drain_ = Ongoing{};
     drained_ = false;
     if (notice != notices_.end()) drain_->notice = *notice;
     drain_->progress_due = now + progress_interval_;

@@ -52,7 +52,7 @@ TEST_CASE("every cloud, kind and fault: nothing before, the announcement once, i
         service.until = kStart + 200s;
         if (fault == Fault::Skew) service.skew = 2h;  // not a matter of weather
         service.fault = [&](Instant now) {
-          const bool ill = fault != Fault::Skew && (now >= kStart + 20s && now < kStart + 70s) ||
+          const bool ill = (fault != Fault::Skew && now >= kStart + 20s && now < kStart + 70s) ||
                            (fault != Fault::Lies && now >= kStart + 150s && now < kStart + 160s);
           return ill ? fault : Fault::None;
         };

@@ -355,7 +355,6 @@ TEST_CASE("the slow items are asked in turn, each once in poll-slow, never holdi
     CHECK(rig.slow_asked[i].first - rig.slow_asked[i - 1].first >= 5s);
 
   // Its request hangs: the spot lane goes on.
-  Instant wake;
   std::optional<unsigned> hanging;
   for (int i = 0; i < 60 && !hanging; ++i) {
     SourceStep step = rig.source.next(rig.now);
