@@ -189,6 +189,12 @@ void App::start_interruption() {
       .found =
           [](const interrupt::Found& found) {
             log::info("metadata.source", {{"source", found.source}, {"why", found.why}});
+          },
+      .checked =
+          [](const std::vector<std::string>& missing) {
+            if (missing.empty()) log::info("drain.permitted");
+            for (const std::string& what : missing)
+              log::error("drain.not_permitted", {{"text", what}});
           }};
   interruption_ = std::make_unique<interrupt::Controller>(loop_, config_, api_server_, metadata_client_, api_client_,
                                                           std::move(listener));
@@ -279,6 +285,7 @@ std::string App::render_metrics() const {
                           .source = interruption_ ? &interruption_->source() : nullptr,
                           .policy = interruption_ ? &interruption_->policy() : nullptr,
                           .drain = interruption_ ? interruption_->drain() : nullptr,
+                          .self_check = interruption_ ? &interruption_->self_check() : nullptr,
                           .notice = interruption_ ? &interruption_->notice() : nullptr});
 }
 

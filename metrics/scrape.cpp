@@ -247,6 +247,11 @@ std::string render(const Scrape& s) {
   if (s.notice_endpoint != nullptr) notice_endpoint_families(f, s);
   if (s.hooks != nullptr) hook_families(f, s);
   if (s.drain != nullptr) drain_families(f, s);
+  if (s.self_check != nullptr && s.self_check->finished()) {
+    f.gauge("drain_self_check_ok", "1 if the API server would permit a drain, as last checked.",
+            s.self_check->missing().empty() ? 1 : 0);
+    f.gauge("drain_self_check_age_seconds", "Since that check; hourly.", seconds(s.now - *s.self_check->finished()));
+  }
   return f.render();
 }
 

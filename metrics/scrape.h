@@ -19,6 +19,7 @@
 #include "interrupt/hooks/notice_board.h"
 #include "interrupt/notice.h"
 #include "interrupt/policy.h"
+#include "interrupt/self_check.h"
 #include "interrupt/sources/source.h"
 
 namespace lastlight::metrics {
@@ -48,6 +49,7 @@ struct Scrape {
   const interrupt::Source* source = nullptr;
   const interrupt::Policy* policy = nullptr;
   const interrupt::Drain* drain = nullptr;
+  const interrupt::SelfCheck* self_check = nullptr;
   const std::optional<interrupt::Notice>* notice = nullptr;
 };
 

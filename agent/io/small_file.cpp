@@ -1,6 +1,8 @@
 #include "agent/io/small_file.h"
 
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 namespace lastlight::io {
 
@@ -19,6 +21,22 @@ std::string read_secret(const std::string& path) {
   std::string text = read_small_file(path).value_or("");
   text.erase(text.find_last_not_of(" \t\r\n") + 1);
   return text;
+}
+
+bool write_small_file(const std::string& path, const std::string& text) {
+  std::error_code error;
+  if (text.empty()) return std::filesystem::remove(path, error);
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::filesystem::create_directories(folder, error);
+  const std::string fresh = path + ".new";
+  {
+    std::ofstream out(fresh, std::ios::trunc | std::ios::binary);
+    out << text;
+    out.flush();
+    if (!out) return false;
+  }
+  std::filesystem::rename(fresh, path, error);
+  return !error;
 }
 
 }  // namespace lastlight::io

@@ -23,6 +23,7 @@ dns:
   zones:
     - {{name: ".", upstreams: {upstreams}, protocol: udp}}
 interruption: {{source: aws, metadata-url: "{metadata}", poll: 1s}}
+drain: {{state-file: "{state_file}"}}
 kubernetes: {{api-server: "{api}", token-file: "{token_file}", ca-file: ""}}
 """
 _SAMPLE = re.compile(r"^(lastlight_\w*cache\w*hits\w*)(?:\{[^}]*\})?\s+([0-9.eE+]+)", re.MULTILINE)
@@ -34,7 +35,7 @@ def write_config(folder, token, **values):
     with open(token_file, "w", encoding="ascii") as file:
         file.write(token)
     with open(path, "w", encoding="ascii") as file:
-        file.write(_CONFIG.format(token_file=token_file, **values))
+        file.write(_CONFIG.format(token_file=token_file, state_file=os.path.join(folder, "drain.json"), **values))
     return path
 
 

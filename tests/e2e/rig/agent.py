@@ -104,6 +104,7 @@ class Agent(sandbox.Agent):
         def start():
             port, http_port = ports.free_ports(2)
             base = {"http": {"listen": f"{ports.V4}:{http_port}"}, "log": {"level": "debug"}, "interruption": {"source": "none"},
+                    "drain": {"state-file": os.path.join(self.directory, "drain.json")},
                     "dns": {"listen": [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]}}
             self.config = merged(base, config)
             super(Agent, self).__init__(binary(), write_config(self.directory, self.config), self.directory, port, http_port)
