@@ -142,17 +142,24 @@ class ControlPlane:
                   f"--audit-policy-file={self._file('audit-policy.yaml', yaml.safe_dump(AUDIT_POLICY))}",
                   f"--audit-log-path={self.audit.path}", "--audit-log-mode=blocking-strict", "--audit-log-maxsize=4096", "--profiling=false", "--v=1")
         wait_until(lambda: self.api.request("GET", "/readyz")[0] == 200, 60, "kube-apiserver to be ready", *self._processes.values())
+        if "kube-controller-manager" in self._processes:  # it comes back
+            self._start_scheduler()
 
     def stop_server(self):
-        """Kills kube-apiserver; the other components keep trying until start_server()."""
+        """Kills kube-apiserver; the other components keep trying until start_server(), but for the scheduler: its cache does not
+        survive the gap, and it ends itself."""
+        self._processes.pop("kube-scheduler").stop()
         self._processes.pop("kube-apiserver").stop()
+
+    def _start_scheduler(self):
+        self._run("kube-scheduler", f"--kubeconfig={self._write_kubeconfig('system:kube-scheduler')}", "--leader-elect=false",
+                  "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
 
     def _start_components(self):
         self._run("kube-controller-manager", f"--kubeconfig={self._write_kubeconfig('system:kube-controller-manager')}",
                   "--leader-elect=false", "--secure-port=0", f"--root-ca-file={self.ca_file}",
                   f"--service-account-private-key-file={self._signing[0]}", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
-        self._run("kube-scheduler", f"--kubeconfig={self._write_kubeconfig('system:kube-scheduler')}", "--leader-elect=false",
-                  "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
+        self._start_scheduler()
         stages = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stages.yaml")
         self._run("kwok", f"--kubeconfig={self._write_kubeconfig('kwok')}", f"--config={stages}", "--manage-all-nodes=true",
                   "--node-lease-duration-seconds=40", "--cidr=10.244.0.0/16", f"--node-ip={ports.V4}", env={"HOME": self.directory})
