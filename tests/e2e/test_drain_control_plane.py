@@ -113,7 +113,8 @@ class Drained:
         return first
 
     def cordon(self):
-        return next(each for each in self.requests if each.verb == "patch" and each.resource == "nodes")
+        """The first that was not denied."""
+        return next(each for each in self.requests if each.verb == "patch" and each.resource == "nodes" and each.code != 403)
 
     def evictions(self, code=201):
         """Those that ask a pod to go."""
