@@ -1,5 +1,6 @@
 #include "agent/service_lookup.h"
 
+#include "agent/io/http_once.h"
 #include "agent/io/jitter.h"
 #include "agent/io/small_file.h"
 #include "agent/kube/requests.h"
@@ -27,19 +28,7 @@ std::expected<std::vector<IpAddress>, std::string> addresses_in(const HttpReply&
 std::expected<std::vector<IpAddress>, std::string> look_up_service(const std::string& api_server,
                                                                    const KubernetesConfig& config,
                                                                    const std::string& service) {
-  io::Loop loop;
-  // The kubelet gives the API server by address; a host name could only be looked up by a running agent.
-  io::HttpClient client(loop, [](const std::string&, io::HttpClient::Resolved done) { done({}); },
-                        {.ca_file = config.ca_file});
-  HttpRequest request = request_for(api_server, config, service);
-  request.timeout = std::chrono::seconds(2);
-  HttpReply reply;
-  client.send(std::move(request), [&](HttpReply got) {
-    reply = std::move(got);
-    loop.stop();
-  });
-  loop.run();
-  return addresses_in(reply);
+  return addresses_in(io::http_once(request_for(api_server, config, service), config.ca_file));
 }
 
 ServiceLookup::ServiceLookup(io::Loop& loop, io::HttpClient& api, std::string api_server,
