@@ -11,8 +11,9 @@ using std::chrono::seconds;
 
 constexpr unsigned kPageSize = 20;
 constexpr auto kListSilence = seconds(2);
-constexpr auto kSettle = std::chrono::milliseconds(500);  // of a resumed watch: it tells at once what it missed
-constexpr auto kEachSecond = seconds(1);                  // the plan is looked at again, whatever happened
+constexpr auto kSettle = std::chrono::milliseconds(500);       // of a resumed watch: it tells at once what it missed
+constexpr auto kEachSecond = seconds(1);                       // the plan is looked at again, whatever happened
+constexpr auto kCordonFirst = std::chrono::milliseconds(250);  // what evictions wait for its reply, or a pod comes back
 
 // Pods of these controllers have random names: one that is gone leaves its name to nobody.
 bool name_recurs(const kube::Pod& pod) {
@@ -218,7 +219,9 @@ Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
   if (!may_evict(record, now)) return last;
   if (record.evictions == 0) {
     const Instant at = evict_at(record.pod, window_, policy_, tier_of(record.pod) <= front);
-    return held_until_ ? std::max(at, std::min(*held_until_, last)) : at;
+    Instant held = held_until_.value_or(at);
+    if (marks_.cordon_asked() != kNever) held = std::max(held, marks_.cordon_asked() + kCordonFirst);
+    return std::max(at, std::min(held, last));
   }
   return std::min(record.next_try, last);
 }

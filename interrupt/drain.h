@@ -229,6 +229,7 @@ class Drain {
   void terminates(PodRecord& record, Instant now);
   void told(PodRecord& record, Fate fate, std::chrono::seconds grace, Instant now);
   void gone(PodRecord& record, Instant now);
+  void watch_answers(Instant now);
   void list_ended(Instant now);
   void relist();
   void stop_watch();

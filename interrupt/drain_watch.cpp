@@ -101,7 +101,7 @@ void Drain::on_page(const HttpReply& reply, Instant now) {
     retry(watch_, now);
     return;
   }
-  watch_.failures = 0;
+  watch_answers(now);
   for (const kube::Pod& pod : page->pods)
     on_pod(pod, false, now);
   continue_ = std::move(page->continue_token);
@@ -140,10 +140,15 @@ void Drain::on_line(std::string_view line, Instant now) {
     if (event->status.code != 410) retry(watch_, now);
     return;
   }
-  watch_.failures = 0;
+  watch_answers(now);
   if (event->pod) on_pod(*event->pod, event->type == kube::WatchEvent::Type::Deleted, now);
   if (!event->resource_version.empty()) resource_version_ = event->resource_version;
   if (event->initial_events_end && need_list_) list_ended(now);
+}
+
+// After an outage the watch may be the first to be answered: the cordon must not sit out its back-off meanwhile.
+void Drain::watch_answers(Instant now) {
+  if (std::exchange(watch_.failures, 0) > 0) marks_.hurry(now);
 }
 
 void Drain::list_ended(Instant now) {

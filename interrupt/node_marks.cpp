@@ -56,9 +56,14 @@ Instant NodeMarks::wake() const {
   return in_flight_ || step_ == Step::Done ? kNever : at_;
 }
 
+void NodeMarks::hurry(Instant now) {
+  if (step_ == Step::Cordon) at_ = std::min(at_, now);
+}
+
 std::optional<NodeMarks::Next> NodeMarks::next(Instant now) {
   if (now < wake()) return std::nullopt;
   in_flight_ = true;
+  asked_ = now;
   switch (step_) {
     case Step::Cordon:
       ++writes_;

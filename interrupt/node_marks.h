@@ -49,7 +49,10 @@ class NodeMarks {
   void clear(Instant now);
 
   std::optional<Next> next(Instant now);
-  Instant wake() const;  // of next(), kNever while it waits for a reply or has nothing to do
+  Instant wake() const;     // of next(), kNever while it waits for a reply or has nothing to do
+  void hurry(Instant now);  // the server answers again: a cordon that waits for its next try is asked for at once
+  // The cordon that waits for its reply was sent at this instant; kNever when none does.
+  Instant cordon_asked() const { return in_flight_ && step_ == Step::Cordon ? asked_ : kNever; }
   std::vector<Told> on_reply(const HttpReply& reply, Instant now, double uniform);
   std::vector<Told> on_node(const kube::Node& node, Instant now);
   std::vector<Told> on_deleted(Instant now);
@@ -91,6 +94,7 @@ class NodeMarks {
   unsigned failures_ = 0;
   unsigned writes_ = 0;
   Instant at_{};
+  Instant asked_{};
 };
 
 }  // namespace lastlight::interrupt
