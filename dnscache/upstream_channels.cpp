@@ -18,9 +18,9 @@ bool UpstreamChannels::usable(const Channel& channel, Protocol protocol, Instant
   return channel.protocol == protocol && !channel.retired && channel.left > 0 && now < channel.retire_at;
 }
 
-std::size_t UpstreamChannels::tcp() const {
+std::size_t UpstreamChannels::count(Protocol protocol) const {
   return static_cast<std::size_t>(
-      std::ranges::count_if(channels_, [](const auto& c) { return c.second.protocol == Protocol::Tcp; }));
+      std::ranges::count_if(channels_, [&](const auto& c) { return c.second.protocol == protocol; }));
 }
 
 UpstreamChannels::Place UpstreamChannels::add(Protocol protocol, Instant now, ChannelId next, Draw& draw) {
@@ -47,7 +47,19 @@ UpstreamChannels::Place UpstreamChannels::place(Protocol protocol, bool anew, co
   for (const auto& [id, channel] : channels_) {
     if (usable(channel, Protocol::Udp, now) && slot-- == 0) return {id, Protocol::Udp, false, channel.waiting.size()};
   }
-  return add(Protocol::Udp, now, next, draw);
+  return count(Protocol::Udp) < kMostUdp ? add(Protocol::Udp, now, next, draw) : again_udp(draw);
+}
+
+// One of those that have served; rather one that did not fall silent.
+UpstreamChannels::Place UpstreamChannels::again_udp(Draw& draw) const {
+  const bool some_speak = std::ranges::any_of(
+      channels_, [](const auto& c) { return c.second.protocol == Protocol::Udp && !c.second.retired; });
+  std::vector<Place> places;
+  for (const auto& [id, channel] : channels_) {
+    if (channel.protocol == Protocol::Udp && !(some_speak && channel.retired))
+      places.push_back({id, Protocol::Udp, false, channel.waiting.size()});
+  }
+  return places[draw() % places.size()];
 }
 
 std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, const LearnedLatency& latency,
@@ -77,7 +89,7 @@ void UpstreamChannels::sent(ChannelId id, SendId send, Instant now) {
   Channel& channel = channels_.at(id);
   channel.waiting.emplace(send, now);
   channel.used = now;
-  --channel.left;
+  if (channel.left > 0) --channel.left;
 }
 
 std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, SendId send, Instant at, Instant now) {

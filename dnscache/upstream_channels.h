@@ -2,7 +2,9 @@
 // transport owns the sockets and calls them by their ids.
 //
 // UDP: eight channels, each with a port of its own, one drawn at random per question; replaced after some 200 questions
-// or 10 s (RFC 5452 s9.2), and at once when it falls silent: its port may be pinned to a backend that is gone.
+// or 10 s (RFC 5452 s9.2), and at once when it falls silent: its port may be pinned to a backend that is gone. A
+// replaced one stays while somebody waits for an answer on it; once there are 32 in all, no more are opened, and those
+// that have had their share of questions are drawn again (a channel of c-ares takes 75 KiB).
 //
 // TCP, toward an upstream that answers one connection strictly in order, which every upstream is taken for until it
 // proves otherwise (RFC 7766 s6.2.1.1 allows it, CoreDNS does it): a question goes onto the least loaded connection
@@ -30,6 +32,7 @@ using SendId = std::uint64_t;  // one question on one channel; they grow
 class UpstreamChannels {
  public:
   static constexpr std::size_t kUdp = 8;
+  static constexpr std::size_t kMostUdp = 32;
   static constexpr std::uint32_t kUdpQuestions = 200;
   static constexpr Duration kUdpAge = std::chrono::seconds(10);
   static constexpr std::size_t kStrictTcp = 32;
@@ -67,7 +70,7 @@ class UpstreamChannels {
 
   bool strict(Instant now) const { return now >= proven_until_; }
   std::size_t size() const { return channels_.size(); }
-  std::size_t tcp() const;
+  std::size_t tcp() const { return count(Protocol::Tcp); }
   // It takes no more. After a FORMERR without OPT, c-ares 1.18 has repeated the query 11 bytes shorter (our bare OPT is
   // just that) and cuts the channel's answers to 512 bytes from then on.
   void retire(ChannelId channel);
@@ -88,7 +91,9 @@ class UpstreamChannels {
     std::map<SendId, Instant> waiting;  // unanswered, oldest first
   };
 
+  std::size_t count(Protocol protocol) const;
   Place add(Protocol protocol, Instant now, ChannelId next, Draw& draw);
+  Place again_udp(Draw& draw) const;
   bool usable(const Channel& channel, Protocol protocol, Instant now) const;
   std::optional<Place> place_tcp(bool behind, const LearnedLatency& latency, Instant now) const;
 

@@ -87,7 +87,10 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
     if ((!flight.queued && !paced_.empty()) || pace_.ready_at(most, now) > now) return false;
   }
   const auto place = peer.channels.place(protocol, why == Why::Retry, peer.latency, now, last_channel_ + 1, draw_);
-  if (place.fresh) ++last_channel_;
+  if (place.fresh) {
+    ++last_channel_;
+    sweep(now, out);  // those it replaces go at once, or a flood of names would keep a second's worth of them
+  }
   const SendId send = ++last_send_;
   const bool over_tcp = place.protocol == Protocol::Tcp;
   if (peer.guarded) {
@@ -106,7 +109,6 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
                             : peer.latency.known() ? peer.latency.p99()
                                                    : turn(peer);  // nothing learned: no hedge
   set_deadline(id, flight, std::min(now + patience, flight.turn_ends));
-  if (sweep_at_ == kNever) sweep_at_ = now + kSweep;
   out.push_back(Send{send, id, place.channel, peer.endpoint, place.protocol});
   return true;
 }

@@ -304,3 +304,30 @@ TEST_CASE("random outages: every question ends exactly once, within its life", "
   CHECK(sim.connections.empty());
   CHECK(sim.pool.next_deadline() == kNever);
 }
+
+TEST_CASE("a flood of names keeps no more channels than it uses", "[upstream_pool]") {
+  UpstreamSim sim({kFirst});
+  std::size_t most = 0;
+  const auto count_udp = [&] {
+    const auto udp = [](const auto& each) { return each.second.protocol == Protocol::Udp; };
+    return static_cast<std::size_t>(std::ranges::count_if(sim.connections, udp));
+  };
+  const auto watch = [&](FlightId first) {
+    sim.load(first, 20'000, 50us);  // 20,000 a second
+    for (int tick = 0; tick < 1000; ++tick)
+      sim.at(sim.now + tick * 1ms, [&] { most = std::max(most, count_udp()); });
+    sim.run_until(sim.now + 10s);
+  };
+  SECTION("that are all answered") {
+    watch(1);
+    CHECK(most <= UpstreamChannels::kUdp + 2);
+  }
+  SECTION("of which one in twenty is slow") {
+    sim.servers[kFirst].takes = [](FlightId id) { return id % 20 == 0 ? Duration(3s) : Duration(1ms); };
+    watch(1);
+    CHECK(most <= UpstreamChannels::kMostUdp);
+    CHECK(most > UpstreamChannels::kUdp + 2);
+  }
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.servers[kFirst].udp_questions >= 20'000);
+}
