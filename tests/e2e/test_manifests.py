@@ -5,9 +5,11 @@ import subprocess
 
 import pytest
 import yaml
+from rig.proc import wait_until
 
 MANIFESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "manifests")
 USER = "system:serviceaccount:kube-system:lastlight"
+CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding", "FlowSchema", "PriorityLevelConfiguration")
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +30,15 @@ def the(kind, rendered):  # pylint: disable=redefined-outer-name
 
 def test_the_server_accepts_them(control_plane):
     said = control_plane.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-k", MANIFESTS)
-    for name in ("serviceaccount/", "clusterrole.rbac.authorization.k8s.io/", "role.rbac.authorization.k8s.io/", "configmap/", "daemonset.apps/"):
+    for name in ("serviceaccount/", "clusterrole.rbac.authorization.k8s.io/", "role.rbac.authorization.k8s.io/", "configmap/", "daemonset.apps/",
+                 "flowschema.flowcontrol.apiserver.k8s.io/", "prioritylevelconfiguration.flowcontrol.apiserver.k8s.io/"):
         assert f"{name}lastlight serverside-applied (server dry run)" in said.splitlines() or f"{name}lastlight serverside-applied" in said
     assert "service/lastlight-upstream" in said
     assert not control_plane.api.exists("/apis/apps/v1/namespaces/kube-system/daemonsets/lastlight")
 
 
 def test_everything_namespaced_is_in_kube_system(rendered):  # pylint: disable=redefined-outer-name
-    assert {each["metadata"].get("namespace") for each in rendered if not each["kind"].startswith("Cluster")} == {"kube-system"}
+    assert {each["metadata"].get("namespace") for each in rendered if each["kind"] not in CLUSTER_SCOPED} == {"kube-system"}
 
 
 @pytest.mark.parametrize("asked", [
@@ -64,6 +67,22 @@ def test_it_may(rbac, asked):  # pylint: disable=redefined-outer-name
 ], ids=lambda asked: " ".join(asked.values()))
 def test_it_may_not(rbac, asked):  # pylint: disable=redefined-outer-name
     assert not rbac.allowed(USER, **asked)
+
+
+def test_its_requests_have_a_priority_level_of_their_own(rbac, rendered):  # pylint: disable=redefined-outer-name
+    level, schema = rbac.apply(the("PriorityLevelConfiguration", rendered), the("FlowSchema", rendered))
+    api = rbac.api.as_token(rbac.service_account_token("kube-system", "lastlight"))
+
+    def served_by():
+        connection = api.connect()
+        connection.request("GET", "/api/v1/pods?limit=1", headers=api.headers())
+        reply = connection.getresponse()
+        reply.read()
+        connection.close()
+        assert reply.status == 200
+        return reply.getheader("X-Kubernetes-PF-FlowSchema-UID"), reply.getheader("X-Kubernetes-PF-PriorityLevel-UID")
+
+    wait_until(lambda: served_by() == (schema["metadata"]["uid"], level["metadata"]["uid"]), 20, "the server to read its flow schemas")
 
 
 def test_the_pod_is_closed_and_declares_no_port(rendered):  # pylint: disable=redefined-outer-name
