@@ -1,4 +1,4 @@
-# The agent's own pure parts, and the program: the only target that sees every module.
+# The agent's own pure parts, and the programs (agent/programs.h); lastlight-agent is the only one that sees every module.
 configure_file(version.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/version.h" @ONLY)
 
 lastlight_core(lastlight_agent_core
@@ -6,16 +6,23 @@ lastlight_core(lastlight_agent_core
   LINK lastlight_base lastlight_dnscache_core lastlight_kube_core)
 
 lastlight_shell(lastlight_app
-  SOURCES handover.cpp supervision.cpp supervisor.cpp supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp reloading.cpp self_probe.cpp service_lookup.cpp
+  SOURCES supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp reloading.cpp self_probe.cpp service_lookup.cpp
           loop_guard.cpp telling.cpp cli/status.cpp
-  LINK lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
+  LINK lastlight_supervision lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
        lastlight_dnscache lastlight_takeover_core lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)
 
 target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
-add_executable(lastlight main.cpp)
-target_link_libraries(lastlight PRIVATE lastlight_app)
+lastlight_shell(lastlight_supervision SOURCES supervision.cpp LINK lastlight_sockets)
 
-# Changes the node's network and ends; the agent runs it and links nothing of it.
+add_executable(lastlight main.cpp programs.cpp supervisor.cpp handover.cpp)
+target_link_libraries(lastlight PRIVATE lastlight_supervision)
+
+add_executable(lastlight-agent agent_main.cpp)
+target_link_libraries(lastlight-agent PRIVATE lastlight_app)
+
 add_executable(lastlight-takeover takeover_main.cpp cli/takeover.cpp)
 target_link_libraries(lastlight-takeover PRIVATE lastlight_takeover)
+
+add_dependencies(lastlight lastlight-agent lastlight-takeover)
+install(TARGETS lastlight lastlight-agent lastlight-takeover)

@@ -1,118 +1,37 @@
-// Flags -> a command -> an exit code. Here, and in the reader of the configuration, exceptions end.
-#include <algorithm>
+// The door: `run` is supervised from here, so that the parent holds no library's memory; the rest becomes another
+// program.
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
 #include <exception>
-#include <iostream>
 #include <string>
 #include <string_view>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
-#include "agent/api_server.h"
-#include "agent/app.h"
-#include "agent/base/log.h"
-#include "agent/cli/check.h"
-#include "agent/cli/options.h"
-#include "agent/cli/status.h"
-#include "agent/kube_dns.h"
-#include "agent/service_lookup.h"
-#include "agent/supervised.h"
+#include "agent/programs.h"
 #include "agent/supervisor.h"
-#include "agent/version.h"
 
 namespace {
 
-using namespace lastlight;
-
-const char* environment(const char* name) {
-  return std::getenv(name);
-}
-
-// What changes the node's network is a program of its own, beside this one. Returns only when it cannot be started.
-int become_takeover(char** argv) {
-  std::string path(4096, '\0');
-  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
-  path.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
-  path += "-takeover";
-  ::execv(path.c_str(), argv + 1);
-  std::cerr << "lastlight: cannot run " << path << ": " << std::strerror(errno) << '\n';
+// Returns only when it cannot be started.
+int become(const char* name, char** arguments) {
+  const std::string path = lastlight::program_beside(name);
+  ::execv(path.c_str(), arguments);
+  std::fprintf(stderr, "lastlight: cannot run %s: %s\n", path.c_str(), std::strerror(errno));
   return 1;
-}
-
-std::expected<std::vector<IpAddress>, std::string> ask_service(const Config& config, const std::string& service) {
-  const std::string api_server = api_server_url(config.kubernetes, environment);
-  if (api_server.empty()) return std::unexpected("no API server is known (KUBERNETES_SERVICE_HOST, --api-server)");
-  return look_up_service(api_server, config.kubernetes, service);
-}
-
-// Thousands of pods' connections may be open, and many systems start programs with a soft limit of 1024.
-void raise_descriptor_limit() {
-  constexpr rlim_t kEnough = 65536;
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= kEnough) return;
-  limit.rlim_cur = std::min(limit.rlim_max, kEnough);
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-int run(const cli::Command& command, io::FileDescriptor supervisor) {
-  auto config = cli::read_config(command, environment);
-  if (!config) {
-    for (const ConfigError& error : config.error())
-      std::cerr << error.to_string() << '\n';
-    std::cerr << "lastlight: nothing was started; `lastlight check --config " << command.config << "` explains\n";
-    return 1;
-  }
-  log::configure(config->log);
-  raise_descriptor_limit();
-  log::info("agent.starting", {{"version", kVersion}, {"node", config->node_name}});
-  // A ConfigMap that is wrong at the start is no reason to leave the node without DNS.
-  auto with_map = with_kube_dns(*config);
-  if (with_map) {
-    config = std::move(with_map);
-  } else {
-    for (const ConfigError& error : with_map.error())
-      log::error("config.error", {{"error", error.to_string()}});
-  }
-  const auto load = [command]() -> ConfigResult {
-    auto next = cli::read_config(command, environment);
-    return next ? with_kube_dns(std::move(*next)) : std::move(next);
-  };
-  return App(std::move(*config), command.config, load, std::move(supervisor)).run();
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    if (argc > 1 && std::string_view(argv[1]) == "takeover") return become_takeover(argv);
-    Supervision supervision;
-    if (argc > 1 && std::string_view(argv[1]) == "run") {
-      supervision = supervise();
-      if (!supervision.worker) return supervision.exit_code;
-      drop_privileges();
-    }
-    const auto command = cli::parse_command(argc, argv);
-    if (!command) {
-      (command.error().exit_code == 0 ? std::cout : std::cerr) << command.error().text;
-      return command.error().exit_code;
-    }
-    switch (command->name) {
-      case cli::Command::Name::Run:
-        return run(*command, std::move(supervision.channel));
-      case cli::Command::Name::Check:
-        return cli::check(*command, environment, ask_service, std::cout, std::cerr);
-      case cli::Command::Name::Status:
-        return cli::status(*command, std::cout, std::cerr);
-      case cli::Command::Name::Version:
-        std::cout << "lastlight " << kVersion << '\n';
-        return 0;
-    }
+    const std::string_view command = argc > 1 ? argv[1] : "";
+    if (command == "run") return lastlight::supervise(argv);
+    if (command == "takeover") return become("takeover", argv + 1);
+    return become("agent", argv);
   } catch (const std::exception& error) {
-    std::cerr << "lastlight: " << error.what() << '\n';
+    std::fprintf(stderr, "lastlight: %s\n", error.what());
     return 1;
   }
-  return 1;
 }

@@ -1,8 +1,12 @@
 #include "agent/supervised.h"
 
 #include <array>
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <sys/prctl.h>
@@ -66,6 +70,17 @@ void Supervised::handle(const Message& message) {
   if (message.type == Message::Type::TakeoverDone) calls_.takeover_done(static_cast<int>(message.value));
   if (message.type == Message::Type::Standby) calls_.standby(true);
   if (message.type == Message::Type::Resume) calls_.standby(false);
+}
+
+io::FileDescriptor supervisor_channel() {
+  const char* text = std::getenv(kChannelVariable);
+  if (text == nullptr) return {};
+  const std::string_view digits(text);
+  int number = -1;
+  std::from_chars(digits.begin(), digits.end(), number);
+  ::unsetenv(kChannelVariable);
+  if (number <= STDERR_FILENO || ::fcntl(number, F_SETFD, FD_CLOEXEC) != 0) return {};
+  return io::FileDescriptor(number);
 }
 
 void drop_privileges() {

@@ -24,7 +24,7 @@ class Supervised {
     std::move_only_function<void(bool waiting)> standby;  // a successor serves; or it does no longer
   };
 
-  // `channel` as supervise() returned it; an empty one: nobody supervises.
+  // `channel` as supervisor_channel() returned it; an empty one: nobody supervises.
   Supervised(io::Loop& loop, io::FileDescriptor channel, Calls calls);
 
   bool present() const { return static_cast<bool>(channel_); }
@@ -42,6 +42,9 @@ class Supervised {
   Calls calls_;
   std::unique_ptr<io::Poll> poll_;  // goes before the channel it watches
 };
+
+// Once, before anything else is opened: the descriptor that the supervisor left us, taken out of the environment.
+io::FileDescriptor supervisor_channel();
 
 // Gives up every capability for good (capabilities(7), PR_SET_NO_NEW_PRIVS).
 void drop_privileges();

@@ -15,6 +15,9 @@
 
 namespace lastlight {
 
+// In the worker's environment: its end of the socket pair.
+inline constexpr const char* kChannelVariable = "LASTLIGHT_SUPERVISOR";
+
 struct Message {
   enum class Type : std::uint32_t {
     OpenSocket,    // worker: this listening socket, please

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "agent/handover.h"
+#include "agent/programs.h"
 #include "agent/supervision.h"
 
 namespace lastlight {
@@ -48,16 +50,11 @@ constexpr auto kFirstDelay = 50ms;  // after the second short life in a row; dou
   static_cast<void>(!::write(STDERR_FILENO, line.data(), length));
 }
 
-// The program that changes the node's network stands beside this one.
-std::string takeover_program() {
-  std::array<char, 4096> path;
-  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
-  return std::string(path.data(), size > 0 ? static_cast<std::size_t>(size) : 0) + "-takeover";
-}
-
 class Supervisor {
  public:
-  Supervision run();
+  explicit Supervisor(char** arguments) : arguments_(arguments) {}
+
+  int run();
 
  private:
   struct Held {
@@ -65,7 +62,8 @@ class Supervisor {
     io::FileDescriptor fd;
   };
 
-  bool start_worker();  // true: this is the worker
+  void start_worker();
+  [[noreturn]] void become_worker(const io::FileDescriptor& channel);
   void wait();
   void on_signals();
   void reap();
@@ -86,10 +84,10 @@ class Supervisor {
   void give_sockets(std::uint64_t generation);
   void become_owner();
 
+  char** const arguments_;
   sigset_t old_mask_{};
   io::FileDescriptor signals_;
-  io::FileDescriptor channel_;          // ours
-  io::FileDescriptor workers_channel_;  // in the worker alone
+  io::FileDescriptor channel_;  // to the worker
   std::vector<Held> held_;
 
   pid_t worker_ = 0;
@@ -115,7 +113,7 @@ class Supervisor {
   std::optional<int> exit_code_;
 };
 
-Supervision Supervisor::run() {
+int Supervisor::run() {
   sigset_t handled;
   sigemptyset(&handled);
   for (const int number : {SIGCHLD, SIGTERM, SIGINT, SIGHUP})
@@ -128,22 +126,19 @@ Supervision Supervisor::run() {
   while (!exit_code_ || takeover_ != 0) {
     if (restart_at_ && Clock::now() >= *restart_at_) {
       if (!ever_ready_ && held_.empty()) adopt();
-      if (restart_at_ && Clock::now() >= *restart_at_ && start_worker()) return {true, std::move(workers_channel_), 0};
+      if (restart_at_ && Clock::now() >= *restart_at_) start_worker();
     }
     wait();
   }
-  return {false, {}, *exit_code_};
+  return *exit_code_;
 }
 
-bool Supervisor::start_worker() {
+void Supervisor::start_worker() {
   restart_at_.reset();
   std::array<int, 2> pair{-1, -1};
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair.data()) != 0) {
-    end(1);
-    return false;
-  }
-  io::FileDescriptor ours(pair[0]);
-  io::FileDescriptor theirs(pair[1]);
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair.data()) != 0) return end(1);
+  channel_ = io::FileDescriptor(pair[0]);
+  const io::FileDescriptor theirs(pair[1]);
   const pid_t parent = ::getpid();
   started_ = Clock::now();
   ready_ = false;
@@ -152,18 +147,23 @@ bool Supervisor::start_worker() {
     // Dies with its supervisor: sockets nobody would hold must close, so that DNS is kube-proxy's again.
     ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (::getppid() != parent) ::_exit(1);
-    sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
-    held_.clear();  // the parent's copies
-    workers_channel_ = std::move(theirs);
-    return true;
+    become_worker(theirs);
   }
   if (worker_ < 0) {
     say("error supervisor.fork_failed error=\"%s\"\n", std::strerror(errno));
     end(1);
-    return false;
   }
-  channel_ = std::move(ours);
-  return false;
+}
+
+// Every other descriptor of ours closes with the exec.
+void Supervisor::become_worker(const io::FileDescriptor& channel) {
+  sigprocmask(SIG_SETMASK, &old_mask_, nullptr);
+  ::fcntl(channel.get(), F_SETFD, 0);
+  ::setenv(kChannelVariable, std::to_string(channel.get()).c_str(), 1);
+  const std::string program = program_beside("agent");
+  ::execv(program.c_str(), arguments_);
+  say("error supervisor.worker_not_run program=%s error=\"%s\"\n", program.c_str(), std::strerror(errno));
+  ::_exit(127);
 }
 
 // The only wake-ups are events; the time-out exists while a worker is to be started again.
@@ -285,7 +285,7 @@ void Supervisor::start_takeover(std::vector<std::string> words) {
     next_takeover_ = std::move(words);
     return;
   }
-  const std::string program = takeover_program();
+  const std::string program = program_beside("takeover");
   std::vector<char*> arguments{const_cast<char*>("takeover")};
   for (std::string& word : words)
     arguments.push_back(word.data());
@@ -418,8 +418,8 @@ void Supervisor::become_owner() {
 
 }  // namespace
 
-Supervision supervise() {
-  return Supervisor().run();
+int supervise(char** arguments) {
+  return Supervisor(arguments).run();
 }
 
 }  // namespace lastlight

@@ -176,7 +176,7 @@ def figures(run):
     return {"cordon after notice": cordon.received - run.shown.wall,
             "last eviction after cordon": max((each.received for each in evictions), default=cordon.received) - cordon.received,
             "told": len(in_time), "guarded": len(guarded), "requests": len(run.requests), "verbs": dict(verbs),
-            "rss": run.memory.rss, "anonymous": run.memory.anonymous, "rss_anon": run.memory.rss_anon}
+            "rss": run.memory.rss, "anonymous": run.memory.anonymous}
 
 
 def show(capsys, run):
@@ -184,7 +184,7 @@ def show(capsys, run):
     with capsys.disabled():
         print(f"\n{run.work.node}: notice to cordon {found['cordon after notice']:.2f} s, last eviction {found['last eviction after cordon']:.2f} s after"
               f" the cordon, {found['told']} of {found['guarded']} guarded pods told, {found['requests']} requests {found['verbs']},"
-              f" {found['rss'] / MIB:.1f} MiB RSS, {found['anonymous'] / MIB:.2f} anonymous ({found['rss_anon'] / MIB:.2f} as the sum of RssAnon); lookups {run.asker.answered} answered,"
+              f" {found['rss'] / MIB:.1f} MiB RSS, {found['anonymous'] / MIB:.2f} anonymous; lookups {run.asker.answered} answered,"
               f" {run.asker.failed} failed, slowest {run.asker.slowest * 1000:.0f} ms; worst scheduling delay {run.delay * 1000:.0f} ms\n"
               f"baseline, {BASELINE}")
     return found

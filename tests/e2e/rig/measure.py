@@ -93,28 +93,26 @@ def family(pid):
     return found
 
 
-def _kib(pid, field, file="status"):
+def _kib(pid, field):
     try:
-        with open(f"/proc/{pid}/{file}", encoding="ascii", errors="replace") as status:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
             return next((int(line.split()[1]) for line in status if line.startswith(field + ":")), 0)
     except OSError:
         return 0
 
 
 class Memory(Sampler):
-    """The most that was seen of supervisor and worker together. `anonymous` counts a page that both still share since the fork once
-    (Pss_Anon); `rss_anon` counts it twice."""
+    """The most that was seen of supervisor and worker together: the sum of their VmRSS, and of their RssAnon."""
 
     def __init__(self, pid, every=0.1):
         super().__init__(every)
         self._pid = pid
-        self.rss = self.anonymous = self.rss_anon = 0
+        self.rss = self.anonymous = 0
 
     def sample(self):
         pids = family(self._pid)
         self.rss = max(self.rss, sum(_kib(pid, "VmRSS") for pid in pids))
-        self.rss_anon = max(self.rss_anon, sum(_kib(pid, "RssAnon") for pid in pids))
-        self.anonymous = max(self.anonymous, sum(_kib(pid, "Pss_Anon", "smaps_rollup") for pid in pids))
+        self.anonymous = max(self.anonymous, sum(_kib(pid, "RssAnon") for pid in pids))
 
 
 def sanitized(binary):
