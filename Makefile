@@ -1,11 +1,13 @@
 # One-line doors; the work is in .ci. `make run ARGS=--keep` passes words on.
-.PHONY: deps run test lint bench fuzz image clean build-trixie
+.PHONY: deps run test lint bench bench-dns bench-hit fuzz image clean build-trixie
 
 deps:         ; @.ci/deps test
 run:          ; @.ci/deps run && cmake --preset release -DLASTLIGHT_TESTS=OFF --log-level=WARNING && cmake --build build/release --target lastlight && /usr/bin/python3 tests/sandbox/demo.py --agent build/release/agent/lastlight $(ARGS)
 test:         ; @.ci/test
 lint:         ; @.ci/lint
-bench:        ; @echo "make bench: there is no benchmark yet" >&2; exit 1
+bench:        ; @.ci/bench hit dns
+bench-dns:    ; @.ci/bench dns $(ARGS)
+bench-hit:    ; @.ci/bench hit $(ARGS)
 fuzz:         ; @.ci/fuzz
 image:        ; @echo "make image: there is no image build yet" >&2; exit 1
 build-trixie: ; @.ci/build-trixie

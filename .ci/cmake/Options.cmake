@@ -4,6 +4,7 @@
 option(LASTLIGHT_WERROR "Warnings are errors" ON)
 option(LASTLIGHT_TESTS "Build the tests" ON)
 option(LASTLIGHT_FUZZ "Build libFuzzer targets (clang only)" OFF)
+option(LASTLIGHT_BENCH "Build the benchmarks" OFF)
 option(LASTLIGHT_COVERAGE "Instrument for gcov" OFF)
 set(LASTLIGHT_SANITIZE "" CACHE STRING "Sanitizers, for example address,undefined")
 

@@ -50,6 +50,7 @@ DOORS = {
     r"CLI/.*": ["agent/cli/*"],
     r"nftables/.*|libmnl/.*|libnl.*|netlink/.*": ["dnscache/takeover/*"],
     r"catch2/.*|catch\.hpp": ["tests/support/*"],
+    r"benchmark/.*": ["tests/bench/*"],
     # No threads; GCC 12 has neither of the last two.
     r"thread|mutex|shared_mutex|condition_variable|future|format|print": [],
 }

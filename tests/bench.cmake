@@ -1,0 +1,18 @@
+# What `make bench-dns` and `make bench-hit` run; only with LASTLIGHT_BENCH.
+if(NOT LASTLIGHT_BENCH)
+  return()
+endif()
+find_package(benchmark REQUIRED)
+add_custom_target(benches)
+# lastlight_bench(NAME SOURCES... LINK libraries...): tests/bench/NAME.cpp.
+function(lastlight_bench name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_executable(bench_${name} bench/${name}.cpp ${ARG_SOURCES})
+  target_link_libraries(bench_${name} PRIVATE lastlight_options ${ARG_LINK})
+  add_dependencies(benches bench_${name})
+endfunction()
+
+lastlight_bench(echo LINK lastlight_base)
+lastlight_bench(stub LINK lastlight_dnscache_core)
+lastlight_bench(load SOURCES bench/workload.cpp LINK lastlight_dnscache_core)
+lastlight_bench(hit LINK lastlight_dnscache_core benchmark::benchmark)

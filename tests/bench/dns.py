@@ -1,0 +1,166 @@
+"""The agent beside the floor and its peers: `make bench-dns`, `make bench-dns ARGS="--runs 1 --seconds 1 --gate"`.
+
+Each server has one processor and its load the other. A round takes every workload of every server once, so that what the machine
+does meanwhile falls on all of them; medians over rounds, and ratios to the floor within a round. Processor time is the kernel's
+own account of the server's threads, so that a busy machine blurs it less than it does times. Ends by writing RESULTS.md.
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "e2e")]
+
+from bench import readings, report, servers  # noqa: E402  pylint: disable=wrong-import-position
+from rig import netns, ports  # noqa: E402  pylint: disable=wrong-import-position
+from rig.proc import Process  # noqa: E402  pylint: disable=wrong-import-position
+
+CACHED = ("hot", "wide", "k8s")
+WORKLOADS = (*CACHED, "miss")
+RATE = 5000
+POD_GATEWAY = "10.244.1.1"
+
+Sample = collections.namedtuple("Sample", "qps cpu_us p50_us p99_us")
+
+
+class Bench:
+    def __init__(self, options, stack):
+        self.options = options
+        self.stack = stack
+        self.directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench"))
+        self.samples = collections.defaultdict(list)  # (server, workload): of each round
+        self.lag = collections.Counter()
+        self.groups = {}
+
+    def load(self, server, *words, namespace=None):
+        with namespace or contextlib.nullcontext():
+            run = subprocess.run(["taskset", "-c", self.options.load_core, servers.bench("load"), server.listen, *[str(word) for word in words]],
+                                 capture_output=True, text=True, check=False, timeout=120)
+        if run.returncode not in (0, 1) or not run.stdout:
+            raise SystemExit(f"bench_load: {run.stderr.strip()}")
+        return json.loads(run.stdout)
+
+    def warm(self, server, workload, namespace=None):
+        for _ in range(10):
+            said = self.load(server, workload, "warm", namespace=namespace)
+            if said["lost"] == said["failed"] == 0:
+                return
+        raise SystemExit(f"{server.name} does not answer all of {workload}: {said}\n{server.tail()}")
+
+    def measure(self, key, server, workload, namespace=None):
+        if workload != "miss":
+            self.warm(server, workload, namespace)
+        before = readings.cpu_seconds(server.pid)
+        flood = self.load(server, workload, "flood", self.options.seconds, namespace=namespace)
+        cpu = readings.cpu_seconds(server.pid) - before
+        paced = self.load(server, workload, "paced", 1, RATE, namespace=namespace)
+        answered = max(flood["answered"], 1)
+        if flood["failed"] > answered / 100:
+            raise SystemExit(f"{key} failed at {workload}: {flood}\n{server.tail()}")
+        self.samples[key, workload].append(Sample(answered / flood["seconds"], cpu / answered * 1e6, paced["p50_us"], paced["p99_us"]))
+        print(f"  {key:16} {workload:5} {answered / flood['seconds']:9.0f} qps {cpu / answered * 1e6:7.2f} us {paced['p99_us']:8.0f} us p99", flush=True)
+
+    def start(self, key, name, upstream, **options):
+        server = self.stack.enter_context(servers.Server(name, os.path.join(self.directory, key), upstream, self.options.core, **options))
+        return server
+
+    def stub(self):
+        where = f"{ports.V4}:{ports.free_port()}"
+        self.stack.enter_context(Process("stub", ["taskset", "-c", self.options.load_core, servers.bench("stub"), where], self.directory, kill_at_once=True))
+        return where
+
+    def lag_of(self, server):
+        with open(os.path.join(self.directory, "lastlight", "lastlight.yaml"), encoding="ascii") as config:
+            where = json.load(config)["http"]["listen"]
+        with urllib.request.urlopen(f"http://{where}/metrics", timeout=10) as reply:
+            lines = reply.read().decode().splitlines()
+        assert server.exit_code() is None
+        return collections.Counter({line.split('le="')[1].split('"')[0]: int(float(line.split()[-1]))
+                                    for line in lines if line.startswith("lastlight_loop_lag_seconds_bucket")})
+
+    def on_loopback(self):
+        stub = self.stub()
+        running = {"floor": self.start("floor", "floor", stub), "lastlight": self.start("lastlight", "lastlight", stub)}
+        running |= {name: self.start(name, name, stub) for name in servers.versions()}
+        over_tcp = self.start("lastlight-tcp", "lastlight", stub, protocol="tcp")
+        for name, server in running.items():
+            self.groups[name] = readings.ControlGroup(name)
+            self.groups[name].add(server.pid)
+        for number in range(self.options.runs):
+            print(f"round {number + 1} of {self.options.runs}", flush=True)
+            for workload in WORKLOADS:
+                for name, server in running.items():
+                    before = self.lag_of(server) if name == "lastlight" else None
+                    self.measure(name, server, workload)
+                    if before is not None:
+                        self.lag += self.lag_of(server) - before
+            self.measure("lastlight-tcp", over_tcp, "miss")
+        memory = {name: (*readings.memory(server.pid), self.groups[name].peak()) for name, server in running.items()}
+        return memory
+
+    def over_veth(self):
+        """The load in a pod's namespace, the server in its node's."""
+        if netns.possible():
+            return print(f"veth: {netns.possible()}")
+        net = self.stack.enter_context(netns.Cluster())
+        with net.node:
+            stub = self.stub()
+            running = {name: self.start(f"{name}-veth", name, stub, address=POD_GATEWAY) for name in ("floor", "lastlight")}
+        for _ in range(self.options.runs):
+            for name, server in running.items():
+                self.measure(f"{name}-veth", server, "hot", net.pod)
+
+    def at_rest(self):
+        """An agent of its own: anonymous MiB when idle, and with 10,000 entries."""
+        server = self.start("rest", "lastlight", self.stub())
+        time.sleep(self.options.rest)
+        idle = readings.memory(server.pid)
+        self.warm(server, "10k")
+        filled = readings.memory(server.pid)
+        server.stop()
+        return {"idle": idle, "filled": filled}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=int(os.environ.get("BENCH_RUNS", "7")))
+    parser.add_argument("--seconds", type=int, default=2, help="of each flood")
+    parser.add_argument("--rest", type=float, default=60, help="seconds before memory is looked at")
+    parser.add_argument("--core", default="0", help="the servers' processor")
+    parser.add_argument("--load-core", default="1")
+    parser.add_argument("--gate", action="store_true", help="fail when a limit is exceeded")
+    parser.add_argument("--results", default=os.path.join(ROOT, "tests", "bench", "RESULTS.md"))
+    options = parser.parse_args()
+    if (os.cpu_count() or 1) < 2:
+        raise SystemExit("bench-dns: two processors are needed, one for the server and one for the load")
+    with contextlib.ExitStack() as stack:
+        bench = Bench(options, stack)
+        rest = bench.at_rest()
+        memory = bench.on_loopback()
+        bench.over_veth()
+    for group in bench.groups.values():
+        group.close()
+    ratios = {key: statistics.median(a.cpu_us / b.cpu_us for a, b in zip(samples, bench.samples[floor_of(*key)]))
+              for key, samples in bench.samples.items()}
+    text, failed = report.render(options, bench.samples, ratios, rest, memory, bench.lag, servers.versions())
+    print("\n" + text)
+    with open(options.results, "w", encoding="utf-8") as out:
+        out.write(text)
+    return 1 if failed and options.gate else 0
+
+
+def floor_of(server, workload):
+    return ("floor-veth" if server.endswith("-veth") else "floor", workload)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
