@@ -2,20 +2,20 @@
 configure_file(version.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/version.h" @ONLY)
 
 lastlight_core(lastlight_agent_core
-  SOURCES leaving.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp
-  LINK lastlight_base lastlight_dnscache_core lastlight_kube_core)
+  SOURCES leaving.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp http/route_table.cpp
+  LINK lastlight_base lastlight_json lastlight_dnscache_core lastlight_kube_core)
 
 lastlight_shell(lastlight_app
-  SOURCES supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp reloading.cpp self_probe.cpp service_lookup.cpp
-          loop_guard.cpp telling.cpp cli/status.cpp
+  SOURCES supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp control.cpp reloading.cpp self_probe.cpp service_lookup.cpp
+          loop_guard.cpp telling.cpp cli/status.cpp cli/ask_agent.cpp
   LINK lastlight_supervision lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
        lastlight_dnscache lastlight_takeover_core lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)
 
 target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
-lastlight_shell(lastlight_supervision SOURCES supervision.cpp LINK lastlight_sockets)
+lastlight_shell(lastlight_supervision SOURCES supervision.cpp handover.cpp LINK lastlight_sockets)
 
-add_executable(lastlight main.cpp programs.cpp supervisor.cpp handover.cpp)
+add_executable(lastlight main.cpp programs.cpp supervisor.cpp)
 target_link_libraries(lastlight PRIVATE lastlight_supervision)
 
 add_executable(lastlight-agent agent_main.cpp)

@@ -10,6 +10,7 @@
 
 #include "agent/api_server.h"
 #include "agent/base/log.h"
+#include "agent/handover.h"
 #include "agent/service_address.h"
 #include "agent/telling.h"
 #include "agent/version.h"
@@ -88,6 +89,7 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
                               // Before, whoever has the address would answer it.
                               if (state == Takeover::State::Held) start_self_probe();
                             }}),
+      control_(loop_, handover::directory()),
       lag_timer_(loop_, [this] { measure_lag(); }),
       last_pods_(loop_, config_, api_server_, api_client_, [this] { settle_leaving(); }),
       leaving_timer_(loop_, [this] { settle_leaving(); }),
@@ -99,6 +101,7 @@ int App::run() {
   start_http();
   start_interruption();
   supervisor_.ready();
+  control_.serve();
   lag_due_ = loop_.refresh() + kLagPeriod;
   lag_timer_.start_at(lag_due_);
   loop_.run();
@@ -332,9 +335,11 @@ void App::on_standby(bool waiting) {
   log::info("agent.standby", {{"waiting", waiting}});
   server_.set_listening(!waiting);
   takeover_.standby(waiting);
+  control_.stop();
   http_server_.reset();
   interruption_.reset();
   if (waiting) return;
+  control_.serve();
   start_http();
   start_interruption();
 }

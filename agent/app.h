@@ -10,6 +10,7 @@
 #include "agent/addresses.h"
 #include "agent/base/histogram.h"
 #include "agent/config.h"
+#include "agent/control.h"
 #include "agent/http/routes.h"
 #include "agent/io/http_client.h"
 #include "agent/io/http_server.h"
@@ -89,6 +90,7 @@ class App {
   std::unique_ptr<interrupt::Messenger> messenger_;
   std::unique_ptr<interrupt::Controller> interruption_;
 
+  Control control_;
   std::unique_ptr<io::HttpServer> http_server_;
   Histogram loop_lag_;
   Instant lag_due_{};

@@ -14,6 +14,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "agent/io/local_socket.h"
+
 namespace lastlight::handover {
 
 namespace {
@@ -66,9 +68,13 @@ bool is_plain(const std::string& uid) {
 
 }  // namespace
 
-std::string directory() {
+std::string directory_path() {
   const char* given = std::getenv("LASTLIGHT_RUN_DIR");
-  std::string path = given != nullptr && *given != '\0' ? given : "/run/lastlight";
+  return given != nullptr && *given != '\0' ? given : "/run/lastlight";
+}
+
+std::string directory() {
+  std::string path = directory_path();
   struct stat about{};
   const bool ours = ::stat(path.c_str(), &about) == 0 && S_ISDIR(about.st_mode) && about.st_uid == ::geteuid();
   if (!ours) return {};
@@ -117,10 +123,7 @@ io::FileDescriptor listen(const std::string& directory) {
 io::FileDescriptor accept(int listener) {
   for (;;) {
     io::FileDescriptor peer(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!peer) return {};
-    ucred who{};
-    socklen_t size = sizeof who;
-    if (::getsockopt(peer.get(), SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && who.uid == ::geteuid()) return peer;
+    if (!peer || io::peer_is_trusted(peer.get())) return peer;
   }
 }
 

@@ -10,7 +10,9 @@
 
 namespace lastlight::handover {
 
-// LASTLIGHT_RUN_DIR, else /run/lastlight; empty when it is not there or not ours alone: then there is no handover.
+// LASTLIGHT_RUN_DIR, else /run/lastlight.
+std::string directory_path();
+// The same, narrowed to us; empty when it is not there or not ours alone: then there is no handover.
 std::string directory();
 
 // Of this pod (POD_UID): as written there before, or one more than any other's, written now. 0: cannot be known.
@@ -19,6 +21,6 @@ std::uint64_t generation(const std::string& directory);
 // Packets, non-blocking; empty: nobody listens, or it cannot be done.
 io::FileDescriptor connect(const std::string& directory);
 io::FileDescriptor listen(const std::string& directory);  // instead of whoever listened before
-io::FileDescriptor accept(int listener);                  // the next peer of our own user; others are turned away
+io::FileDescriptor accept(int listener);  // the next peer of our own user or root; others are turned away
 
 }  // namespace lastlight::handover

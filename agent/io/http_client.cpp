@@ -136,7 +136,7 @@ void HttpClient::Impl::look_up_or_connect(Transfer& transfer) {
   }
   transfer.peer = *peer;
   if (!is_sendable(transfer.request)) return fail(transfer, "a control character in the request's method or headers");
-  if (peer->literal) return connect(transfer, {});
+  if (peer->literal || !transfer.request.unix_socket.empty()) return connect(transfer, {});
   resolve_(peer->host,
            [this, id = transfer.id](const std::vector<IpAddress>& addresses) { on_resolved(id, addresses); });
 }

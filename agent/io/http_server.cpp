@@ -12,6 +12,7 @@
 
 #include <microhttpd.h>
 
+#include "agent/io/local_socket.h"
 #include "agent/io/poll.h"
 #include "agent/io/timer.h"
 
@@ -63,11 +64,13 @@ class HttpServer::Impl {
   Impl(Loop& loop, OpenHandler handler, Gone gone, HttpServerOptions options);
   ~Impl();
   std::expected<void, std::string> listen(const Endpoint& where);
+  std::expected<void, std::string> listen_locally(FileDescriptor socket);
   void reply(RequestId id, HttpReply reply);
   std::uint16_t port = 0;
   HttpServerCounters counters;
 
  private:
+  std::expected<void, std::string> serve(FileDescriptor socket, unsigned flags);
   void turn();
   MHD_Result begin(MHD_Connection* connection, Exchange& exchange, const char* method);
   MHD_Result take_body(Exchange& exchange, const char* data, std::size_t* size);
@@ -84,6 +87,7 @@ class HttpServer::Impl {
   Loop& loop_;
   OpenHandler handler_;
   Gone gone_;
+  bool local_ = false;  // a Unix socket: peers have a user
   RequestId last_id_ = 0;
   std::unordered_map<RequestId, Waiting> waiting_;
   bool closed_ = false;  // a connection ended in this run
@@ -101,15 +105,26 @@ HttpServer::Impl::Impl(Loop& loop, OpenHandler handler, Gone gone, HttpServerOpt
       timer_(loop, [this] { turn(); }) {}
 
 std::expected<void, std::string> HttpServer::Impl::listen(const Endpoint& where) {
+  const std::string what = "cannot serve HTTP on " + where.to_string() + ": ";
   auto socket = options_.sockets({ListeningSocket::Kind::Tcp, where, Bytes{0}});
-  if (!socket) return std::unexpected("cannot serve HTTP on " + where.to_string() + ": " + socket.error());
+  if (!socket) return std::unexpected(what + socket.error());
   port = local_endpoint(socket->get(), where).port;
-  const unsigned flags =
-      MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (where.address.is_v6() ? static_cast<unsigned>(MHD_USE_IPv6) : 0U);
+  auto served = serve(std::move(*socket), where.address.is_v6() ? static_cast<unsigned>(MHD_USE_IPv6) : 0U);
+  if (!served) return std::unexpected(what + served.error());
+  return {};
+}
+
+std::expected<void, std::string> HttpServer::Impl::listen_locally(FileDescriptor socket) {
+  local_ = true;
+  return serve(std::move(socket), 0);
+}
+
+std::expected<void, std::string> HttpServer::Impl::serve(FileDescriptor socket, unsigned flags) {
+  flags |= MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
   const auto idle = std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::seconds>(options_.idle_timeout).count());
   errno = 0;
   daemon_.reset(MHD_start_daemon(flags, port, nullptr, nullptr, &Impl::on_request, this,                        //
-                                 MHD_OPTION_LISTEN_SOCKET, socket->get(),                                       //
+                                 MHD_OPTION_LISTEN_SOCKET, socket.get(),                                        //
                                  MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(options_.max_connections),  //
                                  MHD_OPTION_CONNECTION_TIMEOUT, static_cast<unsigned>(idle),                    //
                                  MHD_OPTION_PER_IP_CONNECTION_LIMIT, unsigned{options_.max_per_client},         //
@@ -117,11 +132,8 @@ std::expected<void, std::string> HttpServer::Impl::listen(const Endpoint& where)
                                  MHD_OPTION_URI_LOG_CALLBACK, &Impl::on_target, this,                           //
                                  MHD_OPTION_NOTIFY_COMPLETED, &Impl::on_completed, nullptr,                     //
                                  MHD_OPTION_NOTIFY_CONNECTION, &Impl::on_connection, this, MHD_OPTION_END));
-  if (!daemon_) {
-    return std::unexpected("cannot serve HTTP on " + where.to_string() + ": " +
-                           (errno != 0 ? std::strerror(errno) : "libmicrohttpd refuses"));
-  }
-  socket->release();  // the daemon's now
+  if (!daemon_) return std::unexpected(errno != 0 ? std::strerror(errno) : "libmicrohttpd refuses");
+  socket.release();  // the daemon's now
   const MHD_DaemonInfo* epoll = MHD_get_daemon_info(daemon_.get(), MHD_DAEMON_INFO_EPOLL_FD);
   if (epoll == nullptr) return std::unexpected("libmicrohttpd does not tell its descriptor");
   poll_.emplace(loop_, epoll->epoll_fd, [this](Poll::Ready) { turn(); });
@@ -145,6 +157,13 @@ void HttpServer::Impl::turn() {
 
 MHD_Result HttpServer::Impl::begin(MHD_Connection* connection, Exchange& exchange, const char* method) {
   exchange.begun = true;
+  if (local_) {
+    const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (info == nullptr || !peer_is_trusted(info->connect_fd)) {
+      ++counters.rejected;
+      return queue(connection, {.status = 403});
+    }
+  }
   exchange.request.method = std::strcmp(method, "HEAD") == 0 ? "GET" : method;
   if (exchange.request.method != "GET" && exchange.request.method != "POST") {
     ++counters.rejected;
@@ -250,13 +269,14 @@ void HttpServer::Impl::on_connection(void* self, MHD_Connection*, void**,
   if (what == MHD_CONNECTION_NOTIFY_CLOSED) impl.closed_ = true;
 }
 
+HttpServer::OpenHandler HttpServer::at_once(Handler handler) {
+  return [handle = std::move(handler)](const HttpRequest& request, const IpAddress&, RequestId) mutable {
+    return std::optional(handle(request));
+  };
+}
+
 HttpServer::HttpServer(Loop& loop, const Endpoint& listen, Handler handler, HttpServerOptions options)
-    : HttpServer(
-          loop, listen,
-          [handle = std::move(handler)](const HttpRequest& request, const IpAddress&, RequestId) mutable {
-            return std::optional(handle(request));
-          },
-          [](RequestId) {}, std::move(options)) {}
+    : HttpServer(loop, listen, at_once(std::move(handler)), [](RequestId) {}, std::move(options)) {}
 HttpServer::HttpServer(Loop& loop, const Endpoint& listen, OpenHandler handler, Gone gone, HttpServerOptions options)
     : impl_(std::make_unique<Impl>(loop, std::move(handler), std::move(gone), std::move(options))) {
   if (const auto listening = impl_->listen(listen); !listening) throw std::runtime_error(listening.error());
@@ -268,6 +288,15 @@ std::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::open(Loop& l
                                                                          HttpServerOptions options) {
   auto impl = std::make_unique<Impl>(loop, std::move(handler), std::move(gone), std::move(options));
   if (auto listening = impl->listen(listen); !listening) return std::unexpected(std::move(listening.error()));
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+std::expected<std::unique_ptr<HttpServer>, std::string> HttpServer::open_local(Loop& loop, FileDescriptor listening,
+                                                                               Handler handler,
+                                                                               HttpServerOptions options) {
+  auto impl = std::make_unique<Impl>(loop, at_once(std::move(handler)), [](RequestId) {}, std::move(options));
+  if (auto served = impl->listen_locally(std::move(listening)); !served)
+    return std::unexpected(std::move(served.error()));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 

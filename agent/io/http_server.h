@@ -28,7 +28,7 @@ struct HttpServerOptions {
 struct HttpServerCounters {
   std::uint64_t connections = 0;  // accepted
   std::uint64_t requests = 0;     // handed to the handler
-  std::uint64_t rejected = 0;     // 405, 413 and connections cut
+  std::uint64_t rejected = 0;     // 403, 405, 413 and connections cut
 };
 
 class HttpServer {
@@ -50,6 +50,10 @@ class HttpServer {
   static std::expected<std::unique_ptr<HttpServer>, std::string> open(Loop& loop, const Endpoint& listen,
                                                                       OpenHandler handler, Gone gone,
                                                                       HttpServerOptions options = {});
+  // On a listening Unix socket, for whoever is root or of our own user: others get 403.
+  static std::expected<std::unique_ptr<HttpServer>, std::string> open_local(Loop& loop, FileDescriptor listening,
+                                                                            Handler handler,
+                                                                            HttpServerOptions options = {});
   ~HttpServer();  // closes every connection; not from inside the handler
   HttpServer(const HttpServer&) = delete;
   HttpServer& operator=(const HttpServer&) = delete;
@@ -62,6 +66,7 @@ class HttpServer {
  private:
   class Impl;
   explicit HttpServer(std::unique_ptr<Impl> impl);
+  static OpenHandler at_once(Handler handler);
   std::unique_ptr<Impl> impl_;
 };
 

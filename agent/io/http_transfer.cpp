@@ -89,6 +89,7 @@ void Transfer::set_options(const std::string& ca_file) {
   const auto connect_ms = std::chrono::ceil<std::chrono::milliseconds>(request.connect_timeout).count();
   curl_easy_setopt(easy.get(), CURLOPT_URL, request.url.c_str());
   curl_easy_setopt(easy.get(), CURLOPT_PRIVATE, this);
+  if (!request.unix_socket.empty()) curl_easy_setopt(easy.get(), CURLOPT_UNIX_SOCKET_PATH, request.unix_socket.c_str());
   curl_easy_setopt(easy.get(), CURLOPT_ERRORBUFFER, error);
   curl_easy_setopt(easy.get(), CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy.get(), CURLOPT_UPLOAD_BUFFERSIZE,

@@ -46,24 +46,6 @@ HttpRequest as_watch(HttpRequest out) {
   return out;
 }
 
-std::string percent_encode(std::string_view text) {
-  static constexpr std::string_view kHex = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                       c == '.' || c == '_' || c == '~';
-    if (plain) {
-      out += c;
-    } else {
-      const auto byte = static_cast<unsigned char>(c);
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
-    }
-  }
-  return out;
-}
-
 HttpRequest stream_pods(const Server& server, std::string_view node) {
   return as_watch(request(server, "GET",
                           pods_of(node) + "&watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"

@@ -61,8 +61,6 @@ HttpRequest list_budgets(const Server& server);
 
 HttpRequest get_service(const Server& server, std::string_view namespace_name, std::string_view name);
 
-std::string percent_encode(std::string_view text);
-
 // The ground of the functions above and of node.h.
 HttpRequest request(const Server& server, std::string method, const std::string& path);
 HttpRequest with_body(HttpRequest request, const Json& body, std::string type = "application/json");

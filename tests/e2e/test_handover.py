@@ -99,4 +99,4 @@ def test_the_directory_is_kept_private(start, tmp_path):
     (tmp_path / "run").chmod(0o755)  # narrowed by the agent, whose user owns it
     start("pod-a")
     assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
-    assert {each.name for each in (tmp_path / "run").iterdir()} == {"generation-pod-a", "handover.sock"}
+    assert {each.name for each in (tmp_path / "run").iterdir()} == {"generation-pod-a", "handover.sock", "control.sock"}
