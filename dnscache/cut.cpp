@@ -18,6 +18,10 @@ std::string_view as_text(ByteView octets) {
   return {reinterpret_cast<const char*>(octets.data()), octets.size()};
 }
 
+ByteView as_octets(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
 // Where the labels begin, the root's not.
 struct Labels {
   std::array<std::size_t, kMostLabels> at{};
@@ -163,7 +167,7 @@ std::optional<Cut::Denial> Cut::denies(ByteView name, std::uint16_t type, Instan
     if (!state || now >= state->armed_to || barred(point, now)) continue;
     ++counters_.served;
     // In use: asked for again before it ends.
-    if (state->armed_to - now < (state->armed_to - state->armed_from) / 3) consider(point, *state, now);
+    if (state->armed_to - now < (state->armed_to - state->armed_from) / 3) ask(point, *state, now);
     const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - state->armed_from).count();
     return Denial{.soa = state->soa, .ttl_at = state->ttl_at, .age = static_cast<std::uint32_t>(age)};
   }
@@ -186,14 +190,29 @@ void Cut::missing(ByteView name, std::uint16_t type, const Prepared& nxdomain, I
     const std::uint64_t below = hash(name) | 1;
     if (state->below[0] == 0) state->below[0] = below;
     if (state->below[0] != below) state->below[1] = below;
-    if (now >= state->armed_to) consider(point, *state, now);
+    if (now >= state->armed_to) consider(label_at(point, 0), now);
   }
 }
 
-// Asks for the point's own name, if it may be armed.
-void Cut::consider(ByteView point, Point& state, Instant now) {
-  if (state.below[1] == 0 || (state.asked != Instant{} && now - state.asked < kAskEvery)) return;
-  if (!tops_.contains(label_at(point, 0))) return;
+// Asks for the points of a label that may be armed: it is a top-level domain, and two different names below them were
+// NXDOMAIN, whether below one or below two of a search path's.
+void Cut::consider(std::string_view label, Instant now) {
+  if (!tops_.contains(label)) return;
+  std::uint64_t first = 0;
+  bool two = false;
+  for (const auto& [point, state] : points_) {
+    if (label_at(as_octets(point), 0) != label) continue;
+    two |= state.below[1] != 0 || (first != 0 && state.below[0] != first);
+    first = state.below[0];
+  }
+  if (!two) return;
+  for (auto& [point, state] : points_) {
+    if (label_at(as_octets(point), 0) == label && now >= state.armed_to) ask(as_octets(point), state, now);
+  }
+}
+
+void Cut::ask(ByteView point, Point& state, Instant now) {
+  if (state.asked != Instant{} && now - state.asked < kAskEvery) return;
   const bool stub = std::ranges::any_of(stubs_, [&](const Name& zone) { return ends_with(zone.view(), point); });
   if (stub || barred(point, now)) return;
   state.asked = now;
@@ -203,7 +222,7 @@ void Cut::consider(ByteView point, Point& state, Instant now) {
 
 void Cut::arm(Point& state, ByteView point, const Prepared& nxdomain, Instant now) {
   // Evidence, not just an NXDOMAIN that somebody happened to ask for.
-  if (state.below[1] == 0 || state.asked == Instant{} || nxdomain.ttl <= Duration{0}) return;
+  if (state.asked == Instant{} || nxdomain.ttl <= Duration{0}) return;
   auto soa = soa_of(nxdomain, point);
   if (!soa) return;
   ++counters_.armed;
@@ -225,10 +244,11 @@ void Cut::exists(ByteView name, Instant now) {
   }
 }
 
-void Cut::exists_elsewhere(ByteView name) {
+void Cut::exists_elsewhere(ByteView name, Instant now) {
   const Labels labels(name);
   if (labels.count < 2 || labels.count == kMostLabels || tops_.size() >= kTops) return;
-  tops_.emplace(label_at(name, labels.at[labels.count - 1]));
+  const std::string_view top = label_at(name, labels.at[labels.count - 1]);
+  if (tops_.emplace(top).second) consider(top, now);  // the search path comes before the name itself
 }
 
 std::optional<ByteBuffer> Cut::next_ask() {

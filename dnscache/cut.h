@@ -4,10 +4,11 @@
 // CoreDNS is no ordinary authority: it says NXDOMAIN for names that have others below them. Hence the narrow rule.
 // Only A, AAAA, SVCB and HTTPS, and only strictly below a *point*: one label directly under ZONE, svc.ZONE or
 // NS.svc.ZONE, never `dns`, `dns-version`, `pod`, `svc` or `_...`, with no `_...` below it. A point is armed by its own
-// name's NXDOMAIN, which we ask for once two different names below it were NXDOMAIN and its label is known as a
-// top-level domain from the other zones: a name a Corefile puts below a missing one is hardly ever below `com`. It
-// stays armed as long as that NXDOMAIN may be kept. Any NOERROR at or below it bars it for an hour, and a configured
-// zone below it for good.
+// name's NXDOMAIN (two typos below a namespace say nothing of the namespace), which we ask for once two different names
+// below points of its label, at least one of them below it, were NXDOMAIN and the label is known as a top-level domain
+// from the other zones: a name a Corefile puts below a missing one is hardly ever below `com`. It stays armed as long
+// as that NXDOMAIN may be kept. Any NOERROR at or below it bars it for an hour, and a configured zone below it for
+// good. Known limit: such a name below `com`, asked for never before, is missing while the point is armed.
 //
 // Bounds: kPoints points (at the bound those not armed are forgotten), kTops labels; bars share a fixed table by hash,
 // where a collision bars a point too many.
@@ -51,7 +52,7 @@ class Cut {
   // What an upstream said: NXDOMAIN, to be kept for `ttl`; NOERROR; a name of another zone that exists.
   void missing(ByteView name, std::uint16_t type, const Prepared& nxdomain, Instant now);
   void exists(ByteView name, Instant now);
-  void exists_elsewhere(ByteView name);
+  void exists_elsewhere(ByteView name, Instant now);
 
   // A point's own name that should be asked for (type A), each but once in a while.
   std::optional<ByteBuffer> next_ask();
@@ -82,7 +83,8 @@ class Cut {
   bool barred(ByteView point, Instant now) const;
   Point* find(ByteView point);
   Point* make(ByteView point, Instant now);
-  void consider(ByteView point, Point& state, Instant now);
+  void consider(std::string_view label, Instant now);
+  void ask(ByteView point, Point& state, Instant now);
   void arm(Point& state, ByteView point, const Prepared& nxdomain, Instant now);
   std::uint64_t hash(ByteView octets) const;
 

@@ -83,7 +83,9 @@ void Forwarder::State::learn(const Flight& flight, const Prepared& prepared, Ins
   }
   if (cut || !is_positive(prepared.answer())) return;
   for (auto& other : cuts_) {
-    if (other) other->exists_elsewhere(name);
+    if (!other) continue;
+    other->exists_elsewhere(name, now);
+    want_points(*other);
   }
 }
 

@@ -17,6 +17,8 @@ A site is a server block on 127.0.0.1 and ::1; in it go plugin lines, your own o
     rcode("SERVFAIL")                          `template`: that rcode for everything
     erratic(delay="2s"), erratic(drop=1)       `erratic`: every answer late; every DROP-th query lost, every TRUNCATE-th truncated
     cluster(control_plane)                     `kubernetes`: the control plane's Services and pods
+    block(plugin, *lines)                      a plugin's own block
+    node_cache(upstream)                       `cache` and `forward`, as NodeLocal DNSCache ships them for the cluster's zone
     LOG                                        `log`: a line per query
 
 `ask` puts one question to any server: the agent too. Readiness is an answer over UDP and one over TCP, whatever its rcode.
@@ -48,12 +50,12 @@ def site(zones, *plugins, bind=None):
     return zones + " {\n" + body + "\n}\n"
 
 
-def _block(plugin, *lines):
+def block(plugin, *lines):
     return plugin + " {\n" + "\n".join(lines) + "\n}"
 
 
 def records(*lines, ttl=30):
-    return _block("hosts", *lines, f"ttl {ttl}")
+    return block("hosts", *lines, f"ttl {ttl}")
 
 
 def zone_file(directory, zone, text):
@@ -72,23 +74,28 @@ def answer(*addresses, ttl=30):
     for rdtype, mark in (("A", "."), ("AAAA", ":")):
         matching = [each for each in addresses if mark in each and (mark == ":" or ":" not in each)]
         if matching:
-            lines.append(_block(f"template IN {rdtype}", *[f'answer "{{{{ .Name }}}} {ttl} IN {rdtype} {each}"' for each in matching]))
-    lines.append(_block("template ANY ANY", "rcode NOERROR",
+            lines.append(block(f"template IN {rdtype}", *[f'answer "{{{{ .Name }}}} {ttl} IN {rdtype} {each}"' for each in matching]))
+    lines.append(block("template ANY ANY", "rcode NOERROR",
                         f'authority "{{{{ .Zone }}}} {ttl} IN SOA ns.invalid. hostmaster.invalid. 1 7200 1800 86400 {ttl}"'))
     return "\n".join(lines)
 
 
 def rcode(name):
-    return _block("template ANY ANY", f"rcode {name}")
+    return block("template ANY ANY", f"rcode {name}")
 
 
 def erratic(delay=None, drop=0, truncate=0):
     lines = [f"drop {drop}", f"truncate {truncate}"] + ([f"delay 1 {delay}"] if delay else ["delay 0"])
-    return _block("erratic", *lines)
+    return block("erratic", *lines)
 
 
 def cluster(control_plane, zone="cluster.local", ttl=5):
-    return _block(f"kubernetes {zone} in-addr.arpa ip6.arpa", f"kubeconfig {control_plane.kubeconfig} rig", "pods insecure", f"ttl {ttl}")
+    return block(f"kubernetes {zone} in-addr.arpa ip6.arpa", f"kubeconfig {control_plane.kubeconfig} rig", "pods insecure", f"ttl {ttl}")
+
+
+def node_cache(upstream, force_tcp=True):
+    return "\n".join((block("cache", "success 9984 30", "denial 9984 5"),
+                      block(f"forward . {upstream.address}:{upstream.port}", *["force_tcp"] if force_tcp else [])))
 
 
 class CoreDNS:

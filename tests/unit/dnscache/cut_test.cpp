@@ -84,7 +84,7 @@ struct Rig {
 TEST_CASE("RFC 8020: two missing names and the missing point deny what is below it, for the negative TTL") {
   for (const std::string point : {"com.cluster.local", "com.svc.cluster.local", "com.shop.svc.cluster.local"}) {
     Rig rig;
-    rig.cut.exists_elsewhere(name_in_wire("www.example.com").view());
+    rig.cut.exists_elsewhere(name_in_wire("www.example.com").view(), rig.now);
     rig.missing("api.example." + point);
     CHECK_FALSE(rig.cut.next_ask());
     rig.missing("api.example." + point, kTypeAaaa);  // the same name
@@ -111,9 +111,42 @@ TEST_CASE("RFC 8020: two missing names and the missing point deny what is below 
   }
 }
 
+TEST_CASE("The search path comes before the name itself: what it showed counts once the top-level domain is known") {
+  Rig rig;
+  for (const std::string name : {"one", "two", "three"})
+    rig.missing(name + ".com.cluster.local");
+  rig.missing("one.org.cluster.local");
+  CHECK_FALSE(rig.cut.next_ask());
+  rig.cut.exists_elsewhere(name_in_wire("one.org").view(), rig.now);
+  CHECK_FALSE(rig.cut.next_ask());  // one name is no evidence
+  rig.cut.exists_elsewhere(name_in_wire("one.com").view(), rig.now);
+  const auto ask = rig.cut.next_ask();
+  REQUIRE(ask);
+  CHECK(std::ranges::equal(*ask, name_in_wire("com.cluster.local").view()));
+  CHECK_FALSE(rig.denies("four.com.cluster.local"));
+  rig.missing("com.cluster.local");
+  CHECK(rig.denies("four.com.cluster.local"));
+}
+
+TEST_CASE("One walk of a search path is evidence enough for each of its points") {
+  Rig rig;
+  rig.cut.exists_elsewhere(name_in_wire("www.example.com").view(), rig.now);
+  std::set<ByteBuffer> asked;
+  for (const std::string point : {"com.shop.svc.cluster.local", "com.svc.cluster.local", "com.cluster.local"}) {
+    rig.missing("one." + point);
+    while (const auto ask = rig.cut.next_ask())
+      asked.insert(*ask);
+  }
+  CHECK(asked.size() == 3);
+  rig.missing("com.svc.cluster.local");
+  CHECK(rig.denies("two.com.svc.cluster.local"));
+  CHECK_FALSE(rig.denies("two.com.cluster.local"));  // each by its own name's NXDOMAIN
+  CHECK_FALSE(rig.denies("two.com.other.svc.cluster.local"));
+}
+
 TEST_CASE("While it is in use the point is asked for again before its time is over") {
   Rig rig;
-  rig.cut.exists_elsewhere(name_in_wire("www.example.com").view());
+  rig.cut.exists_elsewhere(name_in_wire("www.example.com").view(), rig.now);
   rig.arm("com.cluster.local");
   for (int i = 0; i < 20; ++i) {
     rig.now += Seconds(1);
@@ -126,7 +159,7 @@ TEST_CASE("While it is in use the point is asked for again before its time is ov
 TEST_CASE("Never armed: special labels, an unknown top-level domain, a zone of its own below, other zones") {
   Rig rig({"cluster.local", "corp.com.svc.cluster.local", "."});
   for (const auto* top : {"www.example.com", "a.dns", "a.dns-version", "a.pod", "a.svc", "a._tcp", "a.org"})
-    rig.cut.exists_elsewhere(name_in_wire(top).view());
+    rig.cut.exists_elsewhere(name_in_wire(top).view(), rig.now);
   for (const std::string point :
        {"dns.cluster.local", "dns-version.cluster.local", "pod.cluster.local", "svc.cluster.local",
         "_tcp.shop.svc.cluster.local", "legacy.cluster.local", "com.svc.cluster.local", "org.a.b.svc.cluster.local"}) {
@@ -141,7 +174,7 @@ TEST_CASE("Never armed: special labels, an unknown top-level domain, a zone of i
 TEST_CASE("A name that exists at or below the point drops it and bars it for an hour") {
   for (const std::string name : {"web.dev.svc.cluster.local", "dev.svc.cluster.local", "a.web.dev.svc.cluster.local"}) {
     Rig rig;
-    rig.cut.exists_elsewhere(name_in_wire("web.dev").view());
+    rig.cut.exists_elsewhere(name_in_wire("web.dev").view(), rig.now);
     rig.arm("dev.svc.cluster.local");
     CHECK(rig.denies("third.dev.svc.cluster.local"));
     rig.exists(name);
@@ -157,7 +190,7 @@ TEST_CASE("A name that exists at or below the point drops it and bars it for an 
 
 TEST_CASE("The SOA of a denial stands alone: no pointers, its own owner and length") {
   Rig rig;
-  rig.cut.exists_elsewhere(name_in_wire("www.example.com").view());
+  rig.cut.exists_elsewhere(name_in_wire("www.example.com").view(), rig.now);
   rig.arm("com.cluster.local");
   rig.now += Seconds(2);
   const auto denial = rig.cut.denies(name_in_wire("x.com.cluster.local").view(), kTypeA, rig.now);
@@ -177,7 +210,7 @@ TEST_CASE("The SOA of a denial stands alone: no pointers, its own owner and leng
 TEST_CASE("Bounds: a flood of labels neither grows without end nor arms anything") {
   Rig rig;
   for (int i = 0; i < 20000; ++i) {
-    rig.cut.exists_elsewhere(name_in_wire("a.t" + std::to_string(i)).view());
+    rig.cut.exists_elsewhere(name_in_wire("a.t" + std::to_string(i)).view(), rig.now);
     rig.missing("a.t" + std::to_string(i) + ".cluster.local");
     rig.missing("b.t" + std::to_string(i) + ".cluster.local");
     rig.cut.next_ask();
@@ -233,7 +266,7 @@ TEST_CASE("A property: never NXDOMAIN but where CoreDNS says so, or did within t
     const Instant start = rig.now;
     const Cluster cluster = a_cluster(random, start);
     for (const auto* top : {"x.com", "x.net", "x.org", "x.dev"})
-      rig.cut.exists_elsewhere(name_in_wire(top).view());
+      rig.cut.exists_elsewhere(name_in_wire(top).view(), rig.now);
     const auto tell = [&](const std::string& name) {
       const auto since = cluster.since(name);
       since && *since <= rig.now ? rig.exists(name) : rig.missing(name);
