@@ -10,7 +10,8 @@ namespace {
 using std::chrono::seconds;
 
 constexpr unsigned kPageSize = 20;
-constexpr auto kListSilence = seconds(2);
+constexpr auto kListSilence = seconds(2);  // at first; doubled each time, up to kListSilence << kListPatience
+constexpr unsigned kListPatience = 3;
 constexpr auto kSettle = std::chrono::milliseconds(500);       // of a resumed watch: it tells at once what it missed
 constexpr auto kEachSecond = seconds(1);                       // the plan is looked at again, whatever happened
 constexpr auto kCordonFirst = std::chrono::milliseconds(250);  // what evictions wait for its reply, or a pod comes back
@@ -155,8 +156,9 @@ void Drain::order_node_watch(DrainStep& step, Instant now) {
 
 void Drain::order_source(DrainStep& step, Instant now) {
   if (watch_.in_flight && need_list_) {
-    // A server that streams a list begins at once: silence means that it never will, and no pod is known until then.
-    const Instant silent = heard_watch_ + kListSilence;
+    // A server that streams a list begins at once: silence means that it never will, and no pod is known until then. Or
+    // it is that slow, so each try may be silent for longer.
+    const Instant silent = heard_watch_ + kListSilence * (1U << std::min(watch_.failures, kListPatience));
     if (now < silent) {
       step.wake = std::min(step.wake, silent);
     } else {

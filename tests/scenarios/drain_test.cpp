@@ -112,6 +112,21 @@ TEST_CASE("an API server that is down for 20 s of the window costs 20 s, not the
   CHECK(w.drain->cordoned());
 }
 
+TEST_CASE("an API server that answers each request three seconds late is slow, not silent") {
+  World w(23);
+  w.faults.latency = 3s;
+  for (int i = 0; i < 20; ++i) {
+    w.pods.push_back(pod(i));
+    w.pods.back().budget = i < 3;
+  }
+  w.run(60s);
+  for (const ModelPod& p : w.pods) {
+    CHECK(p.told_grace >= (p.budget ? 14 : 15));  // an eviction may be on its way at D
+    CHECK(p.by_delete == p.budget);
+  }
+  CHECK(w.drain->drained());
+}
+
 TEST_CASE("what is forbidden is told once and the rest goes on") {
   World w(7);
   w.pods = {pod(0), pod(1)};

@@ -237,6 +237,9 @@ struct World {
     HttpReply answer = act(order, path);
     if (answer.status == -1) return;  // a stream
     if (fails) answer = {.status = 0, .headers = {}, .body = {}, .error = "reset after the act"};
+    if (faults.latency > order.request.timeout) {
+      return reply(order.id, {.status = 0, .headers = {}, .body = {}, .error = "timed out"}, order.request.timeout);
+    }
     reply(order.id, std::move(answer), faults.latency);
   }
 
