@@ -1,8 +1,5 @@
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 #include <map>
 #include <set>
 
@@ -15,8 +12,6 @@
 
 namespace lastlight {
 namespace {
-
-constexpr std::size_t kMaxFile = 1U << 20;  // bytes; a ConfigMap holds no more
 
 constexpr std::array<OverrideName, 5> kOverrides{{{"node-name", "NODE_NAME", "--node-name"},
                                                   {"node-ip", "NODE_IP", "--node-ip"},
@@ -39,10 +34,13 @@ const Key* by_path(const std::vector<Key>& keys, std::string_view path) {
   return key && dot != std::string_view::npos ? by_path(key->keys, path.substr(dot + 1)) : key;
 }
 
-// Walks a document beside the keys' table. Collects every problem; what could not be read keeps its default.
+// Walks documents beside the keys' table. Collects every problem; what could not be read keeps its default.
 class Reader {
  public:
-  explicit Reader(std::string file) : file_(std::move(file)) {}
+  explicit Reader(std::string first_file) : file_(std::move(first_file)) {}
+
+  // What is read next; a key that an earlier file has as well is set anew.
+  void begin(const std::string& file) { file_ = file; }
 
   void read_section(const YAML::Node& node, const std::vector<Key>& keys, const std::string& path) {
     std::set<std::string> seen;
@@ -57,9 +55,9 @@ class Reader {
       if (!key) {
         fail(entry.first, full, unknown(name, keys));
       } else if (!seen.insert(name).second) {
-        fail(entry.first, full, "is there already, on line " + std::to_string(lines_[full]));
+        fail(entry.first, full, "is there already, on line " + std::to_string(places_[full].line));
       } else {
-        lines_[full] = line_of(entry.first);
+        places_[full] = {file_, line_of(entry.first)};
         read_key(entry.second, *key, full);
       }
     }
@@ -79,13 +77,13 @@ class Reader {
   // A problem found after reading. Said only of keys that could be read: the rest were complained of already.
   void problem(const std::string& key, const std::string& message) {
     if (std::any_of(errors_.begin(), errors_.end(), [&](const ConfigError& e) { return e.key == key; })) return;
-    int line = 0;
-    for (std::string at = key; line == 0 && !at.empty();) {
-      if (const auto found = lines_.find(at); found != lines_.end()) line = found->second;
+    Place place{file_, 0};
+    for (std::string at = key; place.line == 0 && !at.empty();) {
+      if (const auto found = places_.find(at); found != places_.end()) place = found->second;
       const auto cut = at.find_last_of(".[");
       at.resize(cut == std::string::npos ? 0 : cut);
     }
-    errors_.push_back({file_, line, key, message});
+    errors_.push_back({place.file, place.line, key, message});
   }
 
   void fail(int line, const std::string& key, std::string message) {
@@ -155,7 +153,7 @@ class Reader {
     for (const auto& element : node) {
       const std::string item = path + "[" + std::to_string(index++) + "]";
       const std::vector<Key> keys = key.append();
-      lines_[item] = line_of(element);
+      places_[item] = {file_, line_of(element)};
       if (element.IsMap()) {
         read_section(element, keys, item);
       } else {
@@ -164,13 +162,17 @@ class Reader {
     }
   }
 
+  struct Place {
+    std::string file;
+    int line = 0;
+  };
   std::string file_;
   std::vector<ConfigError> errors_;
-  std::map<std::string, int> lines_;
+  std::map<std::string, Place> places_;  // of each key that was set
 };
 
 void read_yaml(std::string_view text, Reader& reader, const std::vector<Key>& keys) {
-  if (text.size() > kMaxFile) return reader.fail(0, "", "longer than " + print_size(Bytes{kMaxFile}));
+  if (text.size() > kMaxConfigFile) return reader.fail(0, "", "longer than " + print_size(Bytes{kMaxConfigFile}));
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
     if (documents.size() > 1) return reader.fail(documents[1].Mark().line + 1, "", "expected one document");
@@ -280,12 +282,15 @@ std::vector<ConfigOverride> environment_overrides(const Environment& environment
   return out;
 }
 
-ConfigResult parse_config(std::string_view text, const std::string& filename, std::span<const ConfigOverride> overrides,
+ConfigResult parse_config(std::span<const ConfigText> texts, std::span<const ConfigOverride> overrides,
                           const ConfigCheck& check) {
   Config config;
   const std::vector<Key> keys = keys_of(config);
-  Reader reader(filename);
-  read_yaml(text, reader, keys);
+  Reader reader(texts.empty() ? "" : texts.front().file);
+  for (const ConfigText& each : texts) {
+    reader.begin(each.file);
+    read_yaml(each.text, reader, keys);
+  }
   for (const ConfigOverride& given : overrides)
     reader.apply(given, keys);
   if (config.dns.zones.empty()) config.dns.zones = default_zones(config.dns.cluster_domain);
@@ -296,16 +301,10 @@ ConfigResult parse_config(std::string_view text, const std::string& filename, st
   return config;
 }
 
-ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides, const ConfigCheck& check) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text(kMaxFile + 1, '\0');
-  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad()) {
-    return std::unexpected(
-        std::vector{ConfigError{path, 0, "", std::string("cannot be read: ") + std::strerror(errno)}});
-  }
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return parse_config(text, path, overrides, check);
+ConfigResult parse_config(std::string_view text, const std::string& filename, std::span<const ConfigOverride> overrides,
+                          const ConfigCheck& check) {
+  const ConfigText only{filename, std::string(text)};
+  return parse_config(std::span(&only, 1), overrides, check);
 }
 
 std::string effective_yaml(const Config& config, Comments comments) {

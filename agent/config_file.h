@@ -1,8 +1,9 @@
-// The configuration file, the environment and the flags become one Config, or a list of everything that is wrong with
-// them: nothing starts on half a configuration. Precedence: flag, environment, file, default. Never throws, never looks
-// a name up.
+// The configuration's files, the environment and the flags become one Config, or a list of everything that is wrong
+// with them: nothing starts on half a configuration. Precedence: flag, environment, file, default. Never throws, never
+// looks a name up.
 #pragma once
 
+#include <cstddef>
 #include <expected>
 #include <functional>
 #include <optional>
@@ -54,9 +55,19 @@ std::vector<ConfigOverride> environment_overrides(const Environment& environment
 using ConfigProblem = std::function<void(const std::string& key, const std::string& message)>;
 using ConfigCheck = std::function<void(const Config&, const ConfigProblem&)>;
 
-// Later overrides win.
+struct ConfigText {
+  std::string file;
+  std::string text;
+};
+inline constexpr std::size_t kMaxConfigFile = 1U << 20;  // bytes; a ConfigMap holds no more
+
+// A key's last text wins; lists are replaced, not joined. Later overrides win.
+ConfigResult parse_config(std::span<const ConfigText> texts, std::span<const ConfigOverride> overrides = {},
+                          const ConfigCheck& check = {});
 ConfigResult parse_config(std::string_view text, const std::string& filename,
                           std::span<const ConfigOverride> overrides = {}, const ConfigCheck& check = {});
+
+// `path` is a file, or a directory: its files *.yaml then, in the order of their names.
 ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides = {},
                          const ConfigCheck& check = {});
 

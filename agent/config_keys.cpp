@@ -115,7 +115,7 @@ constexpr std::string_view kLive[] = {"cache-size", "failure-ttl", "max-flights"
 std::vector<Key> keys_of(DnsConfig& dns) {
   std::vector<Key> keys = {
       addresses("listen", dns.listen, std::string("a list of ") + kAddress,
-                "The addresses to answer on, over UDP and TCP."),
+                "The addresses to answer on, over UDP and TCP; []: no DNS on this node but the agent's own."),
       size("receive-buffer", dns.receive_buffer, kib(64), mib(1024), "Of each UDP socket; the kernel may grant less."),
       size("cache-size", dns.cache_size, kib(64), mib(16384), "Memory for answers."),
       duration("query-timeout", dns.query_timeout, 10ms, 1min, "A question's whole life upstream; then SERVFAIL."),

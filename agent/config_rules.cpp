@@ -141,7 +141,11 @@ void check_rules(const Config& config, const Problem& problem) {
   if (config.node_name.empty() && interruption.source != InterruptionConfig::Source::None) {
     problem("node-name", "is needed to drain this node: set NODE_NAME or --node-name, or interruption.source: none");
   }
-  if (dns.listen.empty()) problem("dns.listen", "is empty: nobody could ask");
+  if (dns.listen.empty() && config.takeover.mode == TakeoverConfig::Mode::Intercept)
+    problem("dns.listen", "is empty: takeover.mode is intercept");
+  if (dns.listen.empty() && config.takeover.mode == TakeoverConfig::Mode::None &&
+      interruption.source == InterruptionConfig::Source::None)
+    problem("dns.listen", "is empty, and interruption.source is none: there is nothing to do");
   std::set<std::string> listens;
   for (const AddressSpec& listen : dns.listen) {
     if (!listens.insert(listen.to_string()).second) problem("dns.listen", listen.to_string() + " is there already");

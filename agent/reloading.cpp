@@ -1,6 +1,8 @@
 #include "agent/reloading.h"
 
 #include <csignal>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "agent/base/log.h"
@@ -23,7 +25,8 @@ Reloading::Reloading(io::Loop& loop, const std::string& file, const Config& runn
   const auto follow = [&](std::string path) {
     watches_.push_back(std::make_unique<io::FileWatch>(loop, std::move(path), [this] { reload(); }));
   };
-  if (!file.empty()) follow(file);
+  std::error_code ignored;
+  if (!file.empty()) follow(std::filesystem::is_directory(file, ignored) ? file + "/." : file);
   const std::string& kube_dns = running.dns.kube_dns_config;
   if (kube_dns.empty()) return;
   follow(kube_dns + "/stubDomains");

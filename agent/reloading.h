@@ -31,7 +31,8 @@ class Reloading {
   // Puts it into force; why not, if it cannot be.
   using Apply = std::move_only_function<std::optional<std::string>(const Config&)>;
 
-  // `file` is empty where there is none to follow. `running` is what is in force, and must outlive this.
+  // `file`, or a directory of them, is empty where there is none to follow. `running` is what is in force, and must
+  // outlive this.
   Reloading(io::Loop& loop, const std::string& file, const Config& running, Load load, Apply apply);
 
   void reload();

@@ -9,7 +9,10 @@ namespace {
 
 // The flags are those of override_names(), so that a key gets its flag in one place.
 void add_config_options(CLI::App& command, Command& out, std::map<std::string_view, std::string>& values) {
-  command.add_option("--config", out.config, "The configuration file")->capture_default_str();
+  command
+      .add_option("--config", out.config,
+                  "The configuration file, or a directory of *.yaml read in the order of their names")
+      ->capture_default_str();
   for (const OverrideName& name : override_names()) {
     if (name.flag.empty()) continue;
     std::string purpose = "Sets " + std::string(name.key);

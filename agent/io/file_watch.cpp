@@ -87,7 +87,7 @@ void FileWatch::read_events() {
       at += static_cast<ssize_t>(sizeof event + event.len);
       any = true;
       if ((event.mask & IN_Q_OVERFLOW) != 0) touched_ = true;
-      if (event.wd == named_.watch && name == named_.file) touched_ = true;
+      if (event.wd == named_.watch && (name == named_.file || named_.file == ".")) touched_ = true;
       if (event.wd == target_.watch && name == target_.file) touched_ = true;
       if ((event.mask & (IN_IGNORED | IN_MOVE_SELF)) != 0) {
         if (event.wd == named_.watch) named_.watch = -1;

@@ -1,6 +1,7 @@
 // Tells when the content of a file may have changed. Watches the directory, not the file (inotify(7)): a file replaced
 // by rename, and a ConfigMap's, whose ..data link is swapped, are new files of the same name. Where the path is a link,
 // the directory of the file it leads to is watched as well (/etc/resolv.conf leading into /run). Never reads the file.
+// DIRECTORY/. stands for every file in it.
 // A file that is itself a mount point cannot be followed: its directory there never changes.
 #pragma once
 

@@ -55,7 +55,7 @@ class Agent:
                                                               fieldSelector=f"spec.nodeName={node}"), 30, "the DaemonSet's pod")[0]
         account = control_plane.service_account_files("kube-system", "lastlight", folder / "account", pod=self.pod["metadata"]["name"])
         self.dns_port, self.http_port = ports.free_ports(2)
-        with open(os.path.join(MANIFESTS, "configmap.yaml"), encoding="utf-8") as text:
+        with open(os.path.join(MANIFESTS, "base", "configmap.yaml"), encoding="utf-8") as text:
             config = yaml.safe_load(next(iter(yaml.safe_load(text)["data"].values())))
         config["http"]["listen"] = f"127.0.0.1:{self.http_port}"
         config["dns"].update({"listen": [f"127.0.0.1:{self.dns_port}"],

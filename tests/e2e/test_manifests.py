@@ -9,7 +9,8 @@ from rig.proc import wait_until
 
 MANIFESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "manifests")
 USER = "system:serviceaccount:kube-system:lastlight"
-CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding", "FlowSchema", "PriorityLevelConfiguration")
+CLUSTER_SCOPED = ("ClusterRole", "ClusterRoleBinding", "FlowSchema", "PriorityLevelConfiguration",
+                  "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,7 @@ def lastlight(cache_dir):
 
 
 def test_the_agent_accepts_the_shipped_configuration(lastlight, tmp_path):  # pylint: disable=redefined-outer-name
-    with open(os.path.join(MANIFESTS, "configmap.yaml"), encoding="utf-8") as text:
+    with open(os.path.join(MANIFESTS, "base", "configmap.yaml"), encoding="utf-8") as text:
         config, = yaml.safe_load(text)["data"].values()
     file = tmp_path / "lastlight.yaml"
     file.write_text(config)

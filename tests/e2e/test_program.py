@@ -89,7 +89,7 @@ def test_no_thread_is_ever_started(agent_factory, coredns_factory, clouds):
 def test_an_idle_agent_is_small(agent_factory, clouds, capsys):
     """The shipped configuration; only where it listens and whom it asks are the rig's."""
     imds, api, ours = clouds
-    with open(os.path.join(peers.ROOT, "manifests", "configmap.yaml"), encoding="utf-8") as file:
+    with open(os.path.join(peers.ROOT, "manifests", "base", "configmap.yaml"), encoding="utf-8") as file:
         shipped = yaml.safe_load(yaml.safe_load(file)["data"]["lastlight.yaml"])
     local = {"kubernetes": {**ours["kubernetes"], "api-server": api.url}, "interruption": {**shipped["interruption"], "metadata-url": imds.url}}
     for key in ("listen", "resolv-conf"):

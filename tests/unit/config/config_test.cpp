@@ -120,7 +120,6 @@ TEST_CASE("each problem has its line, its key and what was expected") {
   check_error("log: verbose", "f:2: log: ", "expected a mapping");
   check_error("dns:\n  listen: 10.0.0.1", "f:3: dns.listen: ", "expected a list");
   check_error("dns:\n  listen:\n  - 10.0.0.1\n  - 10.0.0.256", "f:5: dns.listen: ", "10.0.0.256");
-  check_error("dns:\n  listen: []", "f:3: dns.listen: ", "empty");
   check_error("dns:\n  listen: [10.0.0.1, '10.0.0.1:53']", "f:3: dns.listen: ", "already");
   check_error("node-ip: 300.1.1.1", "f:2: node-ip: ", "an IP address");
   check_error("http: {listen: 'localhost:80'}", "f:2: http.listen: ", "IP[:PORT]");

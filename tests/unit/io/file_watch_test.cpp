@@ -121,3 +121,14 @@ TEST_CASE_METHOD(Fixture, "a directory that comes later, and goes, is found agai
   put(file, "two");
   CHECK(called(3));
 }
+
+TEST_CASE_METHOD(Fixture, "every file of a directory is followed", "[file_watch]") {
+  put(dir.path / "a.yaml", "one");
+  const io::FileWatch watched = watch(dir.path / ".");
+  put(dir.path / "a.yaml", "two");
+  CHECK(called(1));
+  put(dir.path / "b.yaml", "three");
+  CHECK(called(2));
+  fs::remove(dir.path / "a.yaml");
+  CHECK(called(3));
+}
