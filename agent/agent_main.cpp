@@ -12,6 +12,7 @@
 #include "agent/app.h"
 #include "agent/base/log.h"
 #include "agent/cli/check.h"
+#include "agent/cli/convert.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
 #include "agent/kube_dns.h"
@@ -86,6 +87,8 @@ int main(int argc, char** argv) {
         return cli::check(*command, environment, ask_service, std::cout, std::cerr);
       case cli::Command::Name::Status:
         return cli::status(*command, std::cout, std::cerr);
+      case cli::Command::Name::Convert:
+        return cli::convert(*command, std::cout, std::cerr);
       case cli::Command::Name::Version:
         std::cout << "lastlight " << kVersion << '\n';
         return 0;

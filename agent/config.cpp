@@ -184,83 +184,6 @@ void read_yaml(std::string_view text, Reader& reader, const std::vector<Key>& ke
   }
 }
 
-bool is_plain(const std::string& text) {
-  const auto safe = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '/' ||
-           c == ':' || c == '_' || c == '-';
-  };
-  if (text.empty() || text.front() == '-' || text.front() == ':' || text.back() == ':') return false;
-  return text != "null" && text != "Null" && text != "NULL" && std::all_of(text.begin(), text.end(), safe);
-}
-
-std::string yaml_quoted(const std::string& text) {
-  if (is_plain(text)) return text;
-  std::string out = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n' || c == '\t') {
-      out += c == '\n' ? "\\n" : "\\t";
-    } else {
-      out += c;
-    }
-  }
-  return out + "\"";
-}
-
-class Printer {
- public:
-  explicit Printer(Comments comments) : comments_(comments) {}
-
-  void print(const std::vector<Key>& keys, const std::string& indent, std::string first) {
-    for (const Key& key : keys) {
-      if (comments_ == Comments::Yes) {
-        const bool section = key.shape == Key::Shape::Section;
-        out_ += first + "# " + key.purpose + (section ? "" : " Takes " + key.expected + ".") +
-                (key.restart && !section ? " A change needs a restart." : "") + "\n";
-        first = indent;
-      }
-      out_ += first + key.name + ":";
-      first = indent;
-      print_value(key, indent);
-    }
-  }
-  std::string take() { return std::move(out_); }
-
- private:
-  void print_value(const Key& key, const std::string& indent) {
-    const std::string deeper = indent + "  ";
-    switch (key.shape) {
-      case Key::Shape::Scalar:
-        out_ += " " + yaml_quoted(key.print().front()) + "\n";
-        return;
-      case Key::Shape::List:
-        if (key.has_word()) {
-          out_ += " " + key.word + "\n";
-          return;
-        }
-        out_ += key.print().empty() ? " []\n" : "\n";
-        for (const std::string& element : key.print())
-          out_ += deeper + "- " + yaml_quoted(element) + "\n";
-        return;
-      case Key::Shape::Section:
-        out_ += "\n";
-        return print(key.keys, deeper, deeper);
-      case Key::Shape::Items:
-        out_ += key.items().empty() ? " []\n" : "\n";
-        // A comment must not stand between the dash and the item's first key, so items are printed without.
-        for (const std::vector<Key>& item : key.items()) {
-          Printer plain(Comments::No);
-          plain.print(item, deeper + "  ", deeper + "- ");
-          out_ += plain.take();
-        }
-        return;
-    }
-  }
-
-  Comments comments_;
-  std::string out_;
-};
-
 }  // namespace
 
 std::string ConfigError::to_string() const {
@@ -305,13 +228,6 @@ ConfigResult parse_config(std::string_view text, const std::string& filename, st
                           const ConfigCheck& check) {
   const ConfigText only{filename, std::string(text)};
   return parse_config(std::span(&only, 1), overrides, check);
-}
-
-std::string effective_yaml(const Config& config, Comments comments) {
-  Config copy = config;  // the table binds to what it may also write
-  Printer printer(comments);
-  printer.print(keys_of(copy), "", "");
-  return printer.take();
 }
 
 }  // namespace lastlight

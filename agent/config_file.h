@@ -73,5 +73,7 @@ ConfigResult load_config(const std::string& path, std::span<const ConfigOverride
 
 enum class Comments { No, Yes };  // Yes: above each key what it is for and what it takes
 std::string effective_yaml(const Config& config, Comments comments = Comments::No);
+// What differs from the defaults; empty where nothing does.
+std::string changed_yaml(const Config& config);
 
 }  // namespace lastlight

@@ -42,6 +42,13 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   probes->add_flag("--alive", alive, "Does its loop turn?");
   probes->require_option(1);
   status->add_option("--url", out.url, "Where it serves HTTP")->capture_default_str();
+  CLI::App* convert = app.add_subcommand("convert", "Print the configuration that replaces what a node runs now");
+  auto* sources = convert->add_option_group("sources");
+  sources->add_option("--corefile", out.corefile, "NodeLocal DNSCache's Corefile, its placeholders filled in or not");
+  sources->add_option("--kube-dns-configmap", out.kube_dns_configmap,
+                      "A directory with the ConfigMap kube-dns: stubDomains, upstreamNameservers");
+  sources->add_option("--nth-env", out.nth_env, "AWS Node Termination Handler's environment, as lines KEY=VALUE");
+  sources->require_option(1, 3);
 
   try {
     app.parse(argc, argv);
@@ -54,7 +61,8 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   const std::map<std::string, Command::Name> names{{"run", Command::Name::Run},
                                                    {"check", Command::Name::Check},
                                                    {"version", Command::Name::Version},
-                                                   {"status", Command::Name::Status}};
+                                                   {"status", Command::Name::Status},
+                                                   {"convert", Command::Name::Convert}};
   out.name = names.at(chosen->get_name());
   out.probe = alive ? Command::Probe::Alive : Command::Probe::Ready;
   for (const OverrideName& name : override_names()) {

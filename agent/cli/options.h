@@ -11,7 +11,7 @@
 namespace lastlight::cli {
 
 struct Command {
-  enum class Name { Run, Check, Version, Status };
+  enum class Name { Run, Check, Version, Status, Convert };
   enum class Probe { Ready, Alive };
   Name name = Name::Run;
   std::string config = "/etc/lastlight/lastlight.yaml";
@@ -19,6 +19,10 @@ struct Command {
   bool comments = false;                  // check: explain each key
   Probe probe = Probe::Ready;             // status
   std::string url = "http://127.0.0.1:9253";
+  // convert: where what is replaced is configured; empty: it is not replaced
+  std::string corefile;
+  std::string kube_dns_configmap;
+  std::string nth_env;
 };
 
 // Nothing to run: print `text` and leave with `exit_code` (0 for --help).
