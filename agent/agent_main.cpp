@@ -11,10 +11,13 @@
 #include "agent/api_server.h"
 #include "agent/app.h"
 #include "agent/base/log.h"
+#include "agent/cli/cache.h"
 #include "agent/cli/check.h"
 #include "agent/cli/convert.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
+#include "agent/config_memory.h"
+#include "agent/io/cgroup.h"
 #include "agent/kube_dns.h"
 #include "agent/service_lookup.h"
 #include "agent/supervised.h"
@@ -43,6 +46,15 @@ void raise_descriptor_limit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Rather a smaller cache than to be killed for a large one.
+void fit_into_memory(Config& config) {
+  const MemoryPlan plan = plan_memory(config, io::memory_limit());
+  for (const std::string& line : describe(plan)) {
+    if (plan.share < 1) log::warn("memory.cut", {{"text", line}});
+  }
+  apply(plan, config);
+}
+
 int run(const cli::Command& command, io::FileDescriptor supervisor) {
   auto config = cli::read_config(command, environment);
   if (!config) {
@@ -64,8 +76,11 @@ int run(const cli::Command& command, io::FileDescriptor supervisor) {
   }
   const auto load = [command]() -> ConfigResult {
     auto next = cli::read_config(command, environment);
-    return next ? with_kube_dns(std::move(*next)) : std::move(next);
+    if (next) next = with_kube_dns(std::move(*next));
+    if (next) fit_into_memory(*next);
+    return next;
   };
+  fit_into_memory(*config);
   return App(std::move(*config), command.config, load, std::move(supervisor)).run();
 }
 
@@ -84,11 +99,13 @@ int main(int argc, char** argv) {
       case cli::Command::Name::Run:
         return run(*command, std::move(supervisor));
       case cli::Command::Name::Check:
-        return cli::check(*command, environment, ask_service, std::cout, std::cerr);
+        return cli::check(*command, environment, ask_service, io::memory_limit(), std::cout, std::cerr);
       case cli::Command::Name::Status:
         return cli::status(*command, std::cout, std::cerr);
       case cli::Command::Name::Convert:
         return cli::convert(*command, std::cout, std::cerr);
+      case cli::Command::Name::Cache:
+        return cli::cache(command->cache, std::cout, std::cerr);
       case cli::Command::Name::Version:
         std::cout << "lastlight " << kVersion << '\n';
         return 0;

@@ -10,6 +10,7 @@
 
 #include "agent/api_server.h"
 #include "agent/base/log.h"
+#include "agent/cache_routes.h"
 #include "agent/handover.h"
 #include "agent/service_address.h"
 #include "agent/telling.h"
@@ -51,9 +52,10 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
                            ask_upstream(*ask);
                          follow_forwarder();
                        }),
-      upstream_(
-          loop_, config_.dns,
-          [this](dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) { on_upstream(flight, reply); }),
+      upstream_(loop_, config_.dns,
+                [this](dns::FlightId flight, std::expected<dns::Upstream::Reply, dns::Failure> reply) {
+                  on_upstream(flight, reply);
+                }),
       server_(
           loop_, config_.dns,
           [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
@@ -97,6 +99,7 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       interrupted_(loop_, SIGINT, [this] { on_terminate(); }) {}
 
 int App::run() {
+  add_cache_routes(control_.routes(), forwarder_, [this] { return loop_.now(); });
   addresses_.start();
   start_http();
   start_interruption();
@@ -116,8 +119,8 @@ void App::ask_upstream(const dns::Ask& ask) {
   upstream_.ask(ask);
 }
 
-void App::on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply) {
-  deliver(reply ? forwarder_.on_reply(flight, *reply, loop_.now())
+void App::on_upstream(dns::FlightId flight, std::expected<dns::Upstream::Reply, dns::Failure> reply) {
+  deliver(reply ? forwarder_.on_reply(flight, reply->message, loop_.now(), reply->from)
                 : forwarder_.on_failure(flight, reply.error(), loop_.now()));
   follow_forwarder();
   if (leaving_.asked()) settle_leaving();
@@ -271,6 +274,7 @@ std::string App::render_metrics() const {
                           .now = loop_.now(),
                           .forwarder = forwarder_.counters(),
                           .cache = forwarder_.cache_counters(),
+                          .cache_size = config_.dns.cache_size,
                           .cut = forwarder_.cut_counters(),
                           .reload = {.applied = reloading_.counters().applied,
                                      .rejected = reloading_.counters().rejected,

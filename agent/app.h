@@ -44,7 +44,7 @@ class App {
  private:
   // DNS
   void ask_upstream(const dns::Ask& ask);
-  void on_upstream(dns::FlightId flight, std::expected<ByteView, dns::Failure> reply);
+  void on_upstream(dns::FlightId flight, std::expected<dns::Upstream::Reply, dns::Failure> reply);
   void deliver(std::vector<dns::Delivery> deliveries);
   void follow_forwarder();
   std::optional<std::string> reconfigure(const Config& next);

@@ -18,7 +18,8 @@ namespace lastlight::dns {
 struct Answer {
   ByteView message;
   std::span<const std::uint16_t> ttl_at;
-  bool failure = false;  // a header and a question with an rcode other than NOERROR and NXDOMAIN
+  bool failure = false;     // a header and a question with an rcode other than NOERROR and NXDOMAIN
+  std::uint8_t source = 0;  // the keeper's number of who said so; 0: nobody in particular
 };
 
 struct TtlLimits {

@@ -26,12 +26,15 @@ std::uint32_t whole_second(Instant when) {
 
 }  // namespace
 
+// An entry without its block: itself, and its share of the tables of places.
+const std::uint64_t Cache::kPlace = sizeof(Entry) + sizeof(Index) * 2;
+
 const std::uint8_t* Cache::Entry::octets() const {
   return reinterpret_cast<const std::uint8_t*>(block.get() + ttl_count);
 }
 
 Answer Cache::Entry::answer() const {
-  return {ByteView(octets() + key_size, message_size), std::span(block.get(), ttl_count), failure};
+  return {ByteView(octets() + key_size, message_size), std::span(block.get(), ttl_count), failure, source};
 }
 
 Cache::Hit Cache::Entry::hit(Instant now) const {
@@ -132,7 +135,7 @@ void Cache::visit(const std::function<void(ByteView key, const Hit& hit)>& each,
 
 void Cache::set_budget(Bytes budget, Instant now) {
   budget_ = budget.count;
-  while (counters_.bytes > budget_)
+  while (!fits(0) && counters_.entries > 0)
     evict_one(now);
 }
 
@@ -154,12 +157,12 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
   }
   const std::size_t octets = key.size() + answer.message.size();
   const std::size_t halves = answer.ttl_at.size() + (octets + 1) / 2;
-  const std::uint64_t cost = sizeof(Entry) + sizeof(Index) * 2 + allocated(halves * 2);
+  const std::uint64_t cost = kPlace + allocated(halves * 2);
   if (cost > budget_ / kLargestShare) {
     ++counters_.too_large;
     return;
   }
-  while (counters_.bytes + cost > budget_)
+  while (!fits(cost) && counters_.entries > 0)
     evict_one(now);
   if (remembered(hash)) to_main = true;
 
@@ -178,6 +181,7 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
   entry.ttl_count = static_cast<std::uint16_t>(answer.ttl_at.size());
   entry.key_size = static_cast<std::uint16_t>(key.size());
   entry.failure = answer.failure;
+  entry.source = answer.source;
   entry.hits = hits;
   entry.asked = asked;
   entry.postponed_to = 0;
@@ -245,6 +249,12 @@ void Cache::erase_at(Index index) {
   counters_.bytes -= entry.cost;
   entry.block.reset();
   free_.push_back(index);
+}
+
+bool Cache::fits(std::uint64_t more) const {
+  const std::uint64_t free = free_.size() * kPlace;
+  const std::uint64_t used_again = more > 0 && free > 0 ? kPlace : 0;
+  return counters_.bytes + free + more - used_again <= budget_;
 }
 
 void Cache::evict_one(Instant now) {

@@ -10,8 +10,9 @@
 // what the node lives on. A table of fingerprints remembers what was just pushed out of the small queue; such an answer
 // enters the main queue when it comes back. A hit allocates nothing and moves nothing: it counts up to three.
 //
-// Bounds: every entry is charged its key, message, offsets, bookkeeping and the allocator's share; what is over the
-// budget is evicted (counted). An answer over an eighth of the budget is not kept (counted).
+// Bounds: every entry is charged its key, message, offsets, bookkeeping and the allocator's share, and so is the place
+// of one that has gone until it is used again; what is over the budget is evicted (counted). An answer over an eighth
+// of the budget is not kept (counted).
 #pragma once
 
 #include <cstdint>
@@ -90,12 +91,14 @@ class Cache {
     std::uint8_t uses = 0;  // at most 3
     Queue queue = Queue::Small;
     bool failure = false;
+    std::uint8_t source = 0;
 
     const std::uint8_t* octets() const;
     ByteView key() const { return {octets(), key_size}; }
     Answer answer() const;
     Hit hit(Instant now) const;
   };
+  static const std::uint64_t kPlace;
   struct Fifo {
     Index newest = kNone;
     Index oldest = kNone;
@@ -111,6 +114,8 @@ class Cache {
   void push(Index index, Queue queue);
   void pull(Index index);
   void erase_at(Index index);
+  // Whether `more` octets fit beside what is held; a free place, if there is one, is used.
+  bool fits(std::uint64_t more) const;
   void evict_one(Instant now);
   void evict_small(Instant now);
   void evict_main(Instant now);

@@ -258,4 +258,9 @@ std::optional<ByteBuffer> Cut::next_ask() {
   return out;
 }
 
+void Cut::clear() {
+  points_.clear();
+  wanted_.clear();
+}
+
 }  // namespace lastlight::dns

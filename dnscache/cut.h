@@ -57,6 +57,9 @@ class Cut {
   // A point's own name that should be asked for (type A), each but once in a while.
   std::optional<ByteBuffer> next_ask();
 
+  // Nothing is missing any more; what exists is still known to.
+  void clear();
+
   const CutCounters& counters() const { return counters_; }
 
  private:

@@ -268,8 +268,9 @@ Forwarder& Forwarder::operator=(Forwarder&&) noexcept = default;
 Forwarder::Outcome Forwarder::on_query(ByteView query, const Client& client, Instant now, MutableByteView out) {
   return state_->on_query(query, client, now, out);
 }
-std::vector<Delivery> Forwarder::on_reply(FlightId flight, ByteView reply, Instant now) {
-  return state_->on_reply(flight, reply, now);
+std::vector<Delivery> Forwarder::on_reply(FlightId flight, ByteView reply, Instant now,
+                                          const std::optional<Endpoint>& from) {
+  return state_->on_reply(flight, reply, now, from);
 }
 std::vector<Delivery> Forwarder::on_failure(FlightId flight, Failure why, Instant now) {
   return state_->on_failure(flight, why, now);

@@ -74,7 +74,9 @@ class Forwarder {
   Outcome on_query(ByteView query, const Client& client, Instant now, MutableByteView out);
   // The upstream's answer, as it came; its ID was checked by the transport. An answer that is malformed, truncated or
   // to another question ends the flight as on_failure(Invalid or Truncated) does.
-  std::vector<Delivery> on_reply(FlightId flight, ByteView reply, Instant now);
+  // `from` is told by look_up.
+  std::vector<Delivery> on_reply(FlightId flight, ByteView reply, Instant now,
+                                 const std::optional<Endpoint>& from = std::nullopt);
   std::vector<Delivery> on_failure(FlightId flight, Failure why, Instant now);
   // To be called at next_deadline() or later: whoever has waited long enough.
   std::vector<Delivery> on_time(Instant now);
@@ -101,6 +103,8 @@ class Forwarder {
     std::uint32_t age = 0;  // seconds
     Duration left{};        // of the TTL; negative: stale
     std::uint32_t hits = 0;
+    std::optional<Endpoint> from = std::nullopt;  // none: we said so ourselves
+    ByteBuffer message = {};                      // of look_up alone
     bool failure = false, dnssec_ok = false, checking_disabled = false, recursion_desired = false;
   };
   std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "dnscache/forwarder_state.h"
+#include "dnscache/presentation.h"
 #include "dnscache/wire.h"
 
 namespace lastlight::dns {
@@ -10,25 +11,6 @@ namespace {
 
 constexpr std::size_t kHotNames = 1024;
 constexpr Duration kUntilTheEnd = std::chrono::hours(24 * 7);
-
-// Presentation form (RFC 1035 s5.1), without the final dot.
-std::string as_text(ByteView name) {
-  std::string out;
-  for (std::size_t at = 0; at < name.size() && name[at] != 0; at += name[at] + std::size_t{1}) {
-    if (!out.empty()) out += '.';
-    for (const std::uint8_t c : name.subspan(at + 1, name[at])) {
-      const bool plain = c > ' ' && c < 0x7F && c != '.' && c != '\\';
-      if (plain) {
-        out += static_cast<char>(c);
-      } else {
-        out += '\\';
-        for (const int unit : {100, 10, 1})
-          out += static_cast<char>('0' + c / unit % 10);
-      }
-    }
-  }
-  return out.empty() ? "." : out;
-}
 
 ByteView name_in(ByteView key) {
   return key.subspan(1, key.size() - 5);
@@ -91,13 +73,14 @@ void Forwarder::State::reconfigure(const DnsConfig& config, Instant now) {
 Forwarder::Kept Forwarder::State::describe(ByteView key, const Cache::Hit& hit) const {
   const auto zone = zones_.find(name_in(key));
   return {.zone = zone ? config_.zones[*zone].name : std::string(),
-          .name = as_text(name_in(key)),
+          .name = name_text(name_in(key)),
           .type = load16(key, key.size() - 4),
           .rcode = static_cast<std::uint16_t>(load16(hit.answer.message, 2) & kRcodeMask),
           .answers = load16(hit.answer.message, 6),
           .age = hit.age,
           .left = hit.left,
           .hits = hit.hits,
+          .from = hit.answer.source > 0 ? sources_[hit.answer.source - 1] : std::optional<Endpoint>(),
           .failure = hit.answer.failure,
           .dnssec_ok = (key[0] & 1) != 0,
           .checking_disabled = (key[0] & 2) != 0,
@@ -115,7 +98,10 @@ std::vector<Forwarder::Kept> Forwarder::State::look_up(const std::string& name, 
   store16(key, key.size() - 2, kClassIn);
   for (std::uint8_t bits = 0; bits < 8; ++bits) {
     key[0] = bits;
-    if (const auto hit = cache_.peek(key, now)) out.push_back(describe(key, *hit));
+    const auto hit = cache_.peek(key, now);
+    if (!hit) continue;
+    out.push_back(describe(key, *hit));
+    out.back().message.assign(hit->answer.message.begin(), hit->answer.message.end());
   }
   return out;
 }
@@ -136,12 +122,18 @@ std::vector<Forwarder::Kept> Forwarder::State::top(Top what, std::size_t most, I
   return out;
 }
 
+// What was concluded from an answer goes with it: the cuts of every zone that the name, or the domain, touches.
 std::size_t Forwarder::State::flush(const std::string& name, Flush what) {
   const auto wire = Name::parse(name);
   if (!wire) return 0;
   ZoneConfig only;
   only.name = name;
   const Zones below({only});
+  for (std::size_t zone = 0; zone < cuts_.size(); ++zone) {
+    const auto apex = Name::parse(config_.zones[zone].name);
+    const bool touched = apex && (below.find(apex->view()) || zones_.find(wire->view()) == zone);
+    if (cuts_[zone] && touched) cuts_[zone]->clear();
+  }
   return cache_.erase_if([&](ByteView key) {
     return what == Flush::Zone ? below.find(name_in(key)).has_value() : same_name(name_in(key), wire->view());
   });

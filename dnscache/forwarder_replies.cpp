@@ -33,7 +33,19 @@ TtlLimits Forwarder::State::limits(std::uint32_t zone) const {
   return {.min_ttl = config.min_ttl, .max_ttl = config.max_ttl, .max_negative_ttl = config.max_negative_ttl};
 }
 
-std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now) {
+// There are as many as the configurations of this process' life named; what does not fit is not told.
+std::uint8_t Forwarder::State::source_of(const std::optional<Endpoint>& from) {
+  if (!from) return 0;
+  auto found = std::ranges::find(sources_, *from);
+  if (found == sources_.end()) {
+    if (sources_.size() == 255) return 0;
+    found = sources_.insert(found, *from);
+  }
+  return static_cast<std::uint8_t>(found - sources_.begin() + 1);
+}
+
+std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now,
+                                                 const std::optional<Endpoint>& from) {
   ++counters_.replies;
   auto flight = flights_.close(id);
   if (!flight) {
@@ -44,13 +56,14 @@ std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, In
   if (flight->key.empty()) return relay_back(*flight, reply, now);
   const auto prepared =
       prepare_answer(reply, ByteView(flight->key).subspan(1), limits(flight->zone), key_has_dnssec_ok(flight->key));
-  if (prepared) return settle(*flight, *prepared, now);
+  if (prepared) return settle(*flight, *prepared, source_of(from), now);
   const bool truncated = prepared.error() == Defect::Truncated;
   ++(truncated ? counters_.truncated_replies : counters_.invalid_replies);
   return fail(*flight, kServFail, Ede::InvalidData, now);
 }
 
-std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepared& prepared, Instant now) {
+std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepared& prepared, std::uint8_t source,
+                                               Instant now) {
   if (prepared.failure) {
     // The query that went upstream was ours: what is wrong with it is not the client's fault. REFUSED is a statement
     // about the name, and resolvers go on to their next server for it.
@@ -65,7 +78,9 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
       return fan_out_kept(flight.waiters, *kept, flight.zone);
     }
   }
-  if (keeps(flight.zone)) cache_.put(flight.key, prepared.answer(), prepared.ttl, now);
+  Answer kept = prepared.answer();
+  kept.source = source;
+  if (keeps(flight.zone)) cache_.put(flight.key, kept, prepared.ttl, now);
   learn(flight, prepared, now);
   return fan_out(flight, prepared.answer());
 }

@@ -33,7 +33,7 @@ class Forwarder::State {
   State(const DnsConfig& config, std::uint64_t seed, const CookieSecret& cookie_secret);
 
   Outcome on_query(ByteView packet, const Client& client, Instant now, MutableByteView out);
-  std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now);
+  std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now, const std::optional<Endpoint>& from);
   std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
   std::vector<Delivery> on_time(Instant now);
   std::vector<Delivery> abandon_all();
@@ -75,7 +75,8 @@ class Forwarder::State {
   std::vector<Delivery> fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede, Instant now);
   void keep_failure(const Flight& flight, std::uint16_t rcode, Instant now);
   std::optional<Cache::Hit> kept_for(const Flight& flight, Instant now) const;
-  std::vector<Delivery> settle(const Flight& flight, const Prepared& prepared, Instant now);
+  std::vector<Delivery> settle(const Flight& flight, const Prepared& prepared, std::uint8_t source, Instant now);
+  std::uint8_t source_of(const std::optional<Endpoint>& from);
   void learn(const Flight& flight, const Prepared& prepared, Instant now);
   template <typename Write>
   std::vector<Delivery> deliver(const std::vector<Waiter>& waiters, Write&& write);
@@ -106,6 +107,7 @@ class Forwarder::State {
   Instant wanted_at_{};
   std::uint32_t wanted_now_ = 0;
   Sketch clients_;
+  std::vector<Endpoint> sources_;                                         // Answer::source is a place in it, from 1
   std::vector<Outage> outages_;                                           // of each zone
   ByteBuffer asking_;                                                     // what Ask::query points to
   std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(65535);  // one delivery is written here, then copied

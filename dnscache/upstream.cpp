@@ -36,7 +36,7 @@ class Upstream::State {
   UpstreamChannel* channel(const UpstreamPool::Send& order);
   void send(const UpstreamPool::Send& order);
   void follow(const UpstreamPool::Order& order);
-  void on_done(SendId send, std::expected<ByteView, Failure> reply);
+  void on_done(SendId send, const Endpoint& from, std::expected<ByteView, Failure> reply);
   void on_deadline();
   void on_expiry();
   void drain();
@@ -86,7 +86,8 @@ UpstreamChannel* Upstream::State::channel(const UpstreamPool::Send& order) {
   if (!channel) {
     channel = UpstreamChannel::open(
         loop_, order.to, order.protocol, query_timeout_, random_,
-        {.done = [this](SendId id, std::expected<ByteView, Failure> reply) { on_done(id, reply); },
+        {.done = [this, from = order.to](SendId id,
+                                         std::expected<ByteView, Failure> reply) { on_done(id, from, reply); },
          .worked = [this] { drain(); }});
     if (channel) ++opened_;
   }
@@ -107,20 +108,20 @@ void Upstream::State::send(const UpstreamPool::Send& order) {
   on->send(order.id, query->second);
 }
 
-void Upstream::State::on_done(SendId send, std::expected<ByteView, Failure> reply) {
+void Upstream::State::on_done(SendId send, const Endpoint& from, std::expected<ByteView, Failure> reply) {
   if (!reply) {
     failed_.push_back({send, reply.error()});
     return;
   }
   ++replies_;
-  using Reply = UpstreamPool::Reply;
-  const Reply kind = ((*reply)[2] & 0x02) != 0   ? Reply::Truncated
-                     : ((*reply)[3] & 0x0f) == 1 ? Reply::FormatError
-                                                 : Reply::Whole;
+  using Kind = UpstreamPool::Reply;
+  const Kind kind = ((*reply)[2] & 0x02) != 0   ? Kind::Truncated
+                    : ((*reply)[3] & 0x0f) == 1 ? Kind::FormatError
+                                                : Kind::Whole;
   const auto flight = pool_.on_reply(send, kind, loop_.now(), orders_);
   if (!flight) return;
   queries_.erase(*flight);
-  result_(*flight, *reply);
+  result_(*flight, Reply{*reply, from});
 }
 
 void Upstream::State::follow(const UpstreamPool::Order& order) {

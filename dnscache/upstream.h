@@ -31,7 +31,11 @@ class Upstream {
  public:
   // The reply as it came, or why there is none. Called once per Ask, never from within ask(); valid during the call.
   // May call ask().
-  using Result = std::move_only_function<void(FlightId, std::expected<ByteView, Failure>)>;
+  struct Reply {
+    ByteView message;
+    Endpoint from;
+  };
+  using Result = std::move_only_function<void(FlightId, std::expected<Reply, Failure>)>;
 
   Upstream(io::Loop& loop, const DnsConfig& config, Result result);
   ~Upstream();  // flights under way end without a word

@@ -22,10 +22,11 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_refused", refused, number(s.forwarder.not_implemented), {{"rcode", "NOTIMP"}});
   f.counter("dns_refused", refused, number(s.forwarder.refused), {{"rcode", "REFUSED"}});
   f.counter("dns_refused", refused, number(s.forwarder.bad_version), {{"rcode", "BADVERS"}});
+  f.counter("dns_oversize_queries", "UDP queries over 4,096 octets, whose rest is not read.",
+            number(s.server.udp_oversize));
   const char* dropped = "Messages and answers dropped, by reason.";
   f.counter("dns_dropped", dropped, number(s.forwarder.dropped_short), {{"reason", "short"}});
   f.counter("dns_dropped", dropped, number(s.forwarder.dropped_response), {{"reason", "response"}});
-  f.counter("dns_dropped", dropped, number(s.server.udp_oversize), {{"reason", "oversize"}});
   f.counter("dns_dropped", dropped, number(s.server.udp_unsent), {{"reason", "unsent"}});
   f.counter("dns_truncated_answers", "Answers sent with TC=1.", number(s.forwarder.truncated));
   const char* full = "Times a bound was reached: the query got an expired answer, SERVFAIL, or (client) REFUSED.";
@@ -79,6 +80,8 @@ void cache_families(Families& f, const Scrape& s) {
     f.gauge("cache_entry_bytes", "What an answer takes on average: its octets, its key, bookkeeping, the allocator's.",
             number(s.cache.bytes) / number(s.cache.entries));
   }
+  f.gauge("cache_size_bytes", "The most the answers may take: dns.cache-size, or what fits into memory.max.",
+          number(s.cache_size.count));
   f.gauge("cache_used_bytes", "Memory charged to the answers held.", number(s.cache.bytes));
 }
 

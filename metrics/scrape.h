@@ -30,6 +30,7 @@ struct Scrape {
   Instant now{};
   const dns::ForwarderCounters& forwarder;
   const dns::CacheCounters& cache;
+  Bytes cache_size;
   dns::CutCounters cut;
   struct ConfigReloads {
     std::uint64_t applied = 0;

@@ -3,6 +3,7 @@
 #include <map>
 #include <ostream>
 
+#include "agent/config_memory.h"
 #include "agent/config_rules.h"
 #include "agent/service_address.h"
 #include "interrupt/hooks/check.h"
@@ -104,8 +105,8 @@ ConfigResult read_config(const Command& command, const Environment& environment)
   });
 }
 
-int check(const Command& command, const Environment& environment, const AskService& ask_service, std::ostream& out,
-          std::ostream& errors) {
+int check(const Command& command, const Environment& environment, const AskService& ask_service,
+          std::optional<Bytes> memory_limit, std::ostream& out, std::ostream& errors) {
   const ConfigResult config = read_config(command, environment);
   if (!config) {
     for (const ConfigError& error : config.error())
@@ -113,6 +114,8 @@ int check(const Command& command, const Environment& environment, const AskServi
     return 1;
   }
   out << effective_yaml(*config, command.comments ? Comments::Yes : Comments::No);
+  for (const std::string& line : describe(plan_memory(*config, memory_limit)))
+    out << "# " << line << "\n";
   Meanings meanings(*config, environment, ask_service);
   const std::vector<Use> listens = uses_of("dns.listen", config->dns.listen, meanings);
   print_meanings(listens, out);

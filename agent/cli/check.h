@@ -5,6 +5,7 @@
 #include <expected>
 #include <functional>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,8 @@ using AskService =
     std::function<std::expected<std::vector<IpAddress>, std::string>(const Config& config, const std::string& service)>;
 
 // 0, or 1 if anything is wrong. An address that nobody can tell here is printed as unresolved, and is no problem: the
-// node it is for may know it.
-int check(const Command& command, const Environment& environment, const AskService& ask_service, std::ostream& out,
-          std::ostream& errors);
+// node it is for may know it. `memory_limit`: what the cgroup allows here.
+int check(const Command& command, const Environment& environment, const AskService& ask_service,
+          std::optional<Bytes> memory_limit, std::ostream& out, std::ostream& errors);
 
 }  // namespace lastlight::cli

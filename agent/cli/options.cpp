@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <map>
+#include <optional>
 #include <sstream>
 
 namespace lastlight::cli {
@@ -19,6 +20,39 @@ void add_config_options(CLI::App& command, Command& out, std::map<std::string_vi
     if (!name.environment.empty()) purpose += ", over the environment's " + std::string(name.environment);
     command.add_option(std::string(name.flag), values[name.flag], purpose);
   }
+}
+
+void add_cache_commands(CLI::App& cache, CacheCommand& out, std::vector<std::string>& flushed) {
+  cache.require_subcommand(1);
+  const auto output = [&out](CLI::App& command) {
+    command.add_option("--output,-o", out.output, "text or json")
+        ->transform(CLI::CheckedTransformer(
+            std::map<std::string, Output>{{"text", Output::Text}, {"json", Output::Json}}, CLI::ignore_case));
+  };
+  CLI::App* get = cache.add_subcommand("get", "What is kept for a name, and why it is answered so");
+  get->add_option("name", out.name, "A name in full, as it is asked")->required();
+  get->add_option("type", out.type, "A, AAAA, SRV, ... or TYPE123")->capture_default_str();
+  output(*get);
+  CLI::App* flush = cache.add_subcommand("flush", "Forget answers");
+  flush->add_option("what", flushed, "NAME, or `zone NAME` with everything below it, or `all` (a name `all` is `all.`)")
+      ->required()
+      ->expected(1, 2);
+  output(*flush);
+  CLI::App* top = cache.add_subcommand("top", "The names, missing names and clients asked for and asking most");
+  top->add_option("--most,-n", out.most, "How many of each")->capture_default_str()->check(CLI::Range(1, 1000));
+  output(*top);
+}
+
+// Nothing: these words mean nothing.
+std::optional<CacheCommand::Verb> verb_of(const CLI::App& cache, const std::vector<std::string>& flushed,
+                                          std::string& name) {
+  using Verb = CacheCommand::Verb;
+  const std::string chosen = cache.get_subcommands().front()->get_name();
+  if (chosen != "flush") return chosen == "get" ? Verb::Get : Verb::Top;
+  if (flushed.size() == 1 && flushed[0] == "all") return Verb::FlushAll;
+  if (flushed.size() == 2 && flushed[0] != "zone") return std::nullopt;
+  name = flushed.back();
+  return flushed.size() == 2 ? Verb::FlushZone : Verb::FlushName;
 }
 
 }  // namespace
@@ -41,6 +75,9 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   probes->add_flag("--ready", ready, "Does it answer queries?");
   probes->add_flag("--alive", alive, "Does its loop turn?");
   probes->require_option(1);
+  CLI::App* cache = app.add_subcommand("cache", "Look into the running agent's cache, or forget");
+  std::vector<std::string> flushed;
+  add_cache_commands(*cache, out.cache, flushed);
   status->add_option("--url", out.url, "Where it serves HTTP")->capture_default_str();
   CLI::App* convert = app.add_subcommand("convert", "Print the configuration that replaces what a node runs now");
   auto* sources = convert->add_option_group("sources");
@@ -58,12 +95,15 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
     return std::unexpected(Usage{code == 0 ? 0 : 2, text.str()});
   }
   const CLI::App* chosen = app.get_subcommands().front();
-  const std::map<std::string, Command::Name> names{{"run", Command::Name::Run},
-                                                   {"check", Command::Name::Check},
-                                                   {"version", Command::Name::Version},
-                                                   {"status", Command::Name::Status},
-                                                   {"convert", Command::Name::Convert}};
+  const std::map<std::string, Command::Name> names{
+      {"run", Command::Name::Run},       {"check", Command::Name::Check},     {"version", Command::Name::Version},
+      {"status", Command::Name::Status}, {"convert", Command::Name::Convert}, {"cache", Command::Name::Cache}};
   out.name = names.at(chosen->get_name());
+  if (out.name == Command::Name::Cache) {
+    const auto verb = verb_of(*chosen, flushed, out.cache.name);
+    if (!verb) return std::unexpected(Usage{2, "flush takes NAME, `zone NAME` or `all`\n"});
+    out.cache.verb = *verb;
+  }
   out.probe = alive ? Command::Probe::Alive : Command::Probe::Ready;
   for (const OverrideName& name : override_names()) {
     if (name.flag.empty() || values[name.flag].empty()) continue;

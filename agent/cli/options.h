@@ -1,6 +1,7 @@
 // The command line as a value. It only parses: the commands are run by main.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <span>
 #include <string>
@@ -10,14 +11,27 @@
 
 namespace lastlight::cli {
 
+enum class Output { Text, Json };
+
+// `cache get|flush|top`.
+struct CacheCommand {
+  enum class Verb { Get, FlushName, FlushZone, FlushAll, Top };
+  Verb verb = Verb::Top;
+  std::string name;         // get, flush
+  std::string type = "A";   // get
+  std::uint32_t most = 10;  // top
+  Output output = Output::Text;
+};
+
 struct Command {
-  enum class Name { Run, Check, Version, Status, Convert };
+  enum class Name { Run, Check, Version, Status, Convert, Cache };
   enum class Probe { Ready, Alive };
   Name name = Name::Run;
   std::string config = "/etc/lastlight/lastlight.yaml";
   std::vector<ConfigOverride> overrides;  // of the command line alone
   bool comments = false;                  // check: explain each key
   Probe probe = Probe::Ready;             // status
+  CacheCommand cache;
   std::string url = "http://127.0.0.1:9253";
   // convert: where what is replaced is configured; empty: it is not replaced
   std::string corefile;

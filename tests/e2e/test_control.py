@@ -11,7 +11,8 @@ import tempfile
 
 import pytest
 
-from rig.agent import zone
+from rig.agent import command, zone
+from rig.coredns import answer, site, zone_file
 from rig.proc import wait_until
 
 _AS_NOBODY = """
@@ -92,3 +93,36 @@ def test_without_a_directory_it_serves_all_the_same(monkeypatch, agent_factory, 
     agent = agent_factory({"dns": {"zones": [zone(".", "127.0.0.1:1")]}})
     assert "control.off" in agent.process.output()
     assert agent.get("/healthz")[0] == 200
+
+
+def test_the_cache_explains_itself_and_forgets(run_directory, coredns_factory, agent_factory, tmp_path):  # pylint: disable=unused-argument
+    dns = coredns_factory(site("example.org", answer("203.0.113.7", ttl=60)), site("test", zone_file(tmp_path, "test", "")))
+    agent = agent_factory({"dns": {"zones": [zone("example.org", dns, max_ttl="20s"), zone(".", dns)]}})
+    for _ in range(3):
+        agent.query("web.example.org")
+        agent.query("none.test")
+    got = command("cache", "get", "WEB.example.org", "A", "--output", "json")
+    assert got.returncode == 0, got
+    (entry,) = json.loads(got.stdout)["entries"]
+    assert entry["zone"] == "example.org" and entry["upstream"] == f"{dns.address}:{dns.port}" and entry["hits"] == 2
+    assert entry["age"] + entry["ttlLeft"] in (19, 20) and not entry["stale"]
+    assert [each["data"] for each in entry["answer"]] == ["203.0.113.7"]
+    assert "203.0.113.7" in command("cache", "get", "web.example.org").stdout
+    missing = command("cache", "get", "web.example.org", "AAAA")
+    assert missing.returncode == 1 and "nothing is kept for web.example.org AAAA" in missing.stdout
+
+    top = json.loads(command("cache", "top", "-o", "json").stdout)
+    assert [each["name"] for each in top["names"]] == ["web.example.org"] and [each["name"] for each in top["missing"]] == ["none.test"]
+    assert any(each["address"] == agent.address and each["queries"] >= 6 for each in top["clients"])
+
+    asked = agent.metrics()['lastlight_cache_misses_total{reason="absent"}']
+    assert "forgot 1 answer" in command("cache", "flush", "web.example.org").stdout
+    assert command("cache", "get", "web.example.org").returncode == 1
+    agent.query("web.example.org")
+    assert agent.metrics()['lastlight_cache_misses_total{reason="absent"}'] == asked + 1
+    assert "forgot 1 answer" in command("cache", "flush", "zone", "example.org").stdout
+    assert "forgot 1 answer" in command("cache", "flush", "all").stdout
+    assert command("cache", "flush", "a..b").returncode == 1
+    agent.stop()
+    gone = command("cache", "top")
+    assert gone.returncode == 1 and "no agent answers at" in gone.stderr

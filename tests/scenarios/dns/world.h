@@ -53,6 +53,7 @@ struct World {
   struct Reply {
     ByteBuffer message;
     Duration after{};
+    std::optional<Endpoint> from = std::nullopt;
   };
   // None: silence.
   using Upstream = std::function<std::optional<Reply>(ByteView query, Instant now)>;
@@ -112,7 +113,7 @@ struct World {
     ++asked_for[name_of(ask.query)];
     auto reply = upstream(ask.query, now);
     at(now + (reply ? reply->after : query_timeout), [this, flight = ask.flight, reply = std::move(reply)] {
-      deliver(reply ? forwarder.on_reply(flight, reply->message, now)
+      deliver(reply ? forwarder.on_reply(flight, reply->message, now, reply->from)
                     : forwarder.on_failure(flight, Failure::Timeout, now));
     });
   }

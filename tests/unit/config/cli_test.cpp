@@ -39,7 +39,8 @@ struct Outcome {
 using Services = std::map<std::string, std::vector<IpAddress>>;
 
 Outcome check_file(const std::string& text, std::map<std::string, std::string> variables,
-                   std::vector<ConfigOverride> flags = {}, const Services& services = {}) {
+                   std::vector<ConfigOverride> flags = {}, const Services& services = {},
+                   std::optional<Bytes> memory_limit = std::nullopt) {
   const File file(text);
   Command command;
   command.config = file.path;
@@ -57,7 +58,7 @@ Outcome check_file(const std::string& text, std::map<std::string, std::string> v
         if (found == services.end()) return std::unexpected("it answered 404");
         return found->second;
       },
-      out, errors);
+      memory_limit, out, errors);
   return {code, out.str(), errors.str()};
 }
 
@@ -75,6 +76,23 @@ TEST_CASE("commands") {
   CHECK(parse({"check", "--comments"})->comments);
   CHECK(parse({"version"})->name == Command::Name::Version);
   CHECK(parse({"status", "--alive"})->probe == Command::Probe::Alive);
+  using Verb = CacheCommand::Verb;
+  const auto get = parse({"cache", "get", "web.shop", "AAAA", "-o", "json"});
+  REQUIRE(get);
+  CHECK(get->name == Command::Name::Cache);
+  CHECK(get->cache.verb == Verb::Get);
+  CHECK(get->cache.name == "web.shop");
+  CHECK(get->cache.type == "AAAA");
+  CHECK(get->cache.output == Output::Json);
+  CHECK(parse({"cache", "flush", "all"})->cache.verb == Verb::FlushAll);
+  CHECK(parse({"cache", "flush", "all."})->cache.verb == Verb::FlushName);
+  CHECK(parse({"cache", "flush", "zone"})->cache.verb == Verb::FlushName);
+  CHECK(parse({"cache", "flush", "zone", "cluster.local"})->cache.verb == Verb::FlushZone);
+  CHECK(parse({"cache", "flush", "zone", "cluster.local"})->cache.name == "cluster.local");
+  CHECK(parse({"cache", "top", "--most", "3"})->cache.most == 3);
+  CHECK(parse({"cache", "flush", "a", "b"}).error().exit_code == 2);
+  for (const auto& wrong : {std::vector<const char*>{"cache"}, {"cache", "flush"}, {"cache", "top", "-n", "0"}})
+    CHECK(parse(wrong).error().exit_code == 2);
   CHECK(parse({"status", "--ready", "--url", "http://h:1"})->url == "http://h:1");
 }
 
@@ -139,4 +157,17 @@ TEST_CASE("check prints every problem and flags win") {
   CHECK(bad.errors.find(":2: dns.cache-size: ") != std::string::npos);
   const Outcome flags = check_file("", {{"NODE_NAME", "n"}}, {{"node-name", "command line", "--node-name", "m"}});
   CHECK(flags.out.starts_with("node-name: m\n"));
+}
+
+TEST_CASE("check says what fits into the memory there is") {
+  const std::string file = "node-name: n\ndns: {listen: [10.0.0.10], zones: [{name: ., upstreams: [1.1.1.1]}]}\n";
+  const Outcome free = check_file(file, {});
+  CHECK(free.code == 0);
+  CHECK(free.out.find("# memory.max is not set: nothing is cut\n") != std::string::npos);
+  const Outcome tight = check_file(file, {}, {}, {}, mib(80));
+  CHECK(tight.code == 0);
+  CHECK(tight.out.find("# memory.max is 80.0 MiB, an eighth stays free\n") != std::string::npos);
+  CHECK(tight.out.find("# cache 13.0 MiB, TCP buffers 6.5 MiB, 416 TCP connections 6.5 MiB; in all 70.0 MiB\n") !=
+        std::string::npos);
+  CHECK(tight.out.find("cache-size: 32MiB") != std::string::npos);  // what is asked for
 }

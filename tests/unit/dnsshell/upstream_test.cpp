@@ -24,11 +24,12 @@ struct Bench {
   std::unique_ptr<Upstream> upstream;
 
   Bench() {
-    upstream = std::make_unique<Upstream>(loop, config, [this](FlightId id, std::expected<ByteView, Failure> r) {
+    upstream = std::make_unique<Upstream>(loop, config, [this](FlightId id, std::expected<Upstream::Reply, Failure> r) {
       CHECK_FALSE(inside_ask);
       CHECK_FALSE(results.contains(id));
       if (r) {
-        results.emplace(id, ByteBuffer(r->begin(), r->end()));
+        CHECK(r->from.port != 0);
+        results.emplace(id, ByteBuffer(r->message.begin(), r->message.end()));
       } else {
         results.emplace(id, std::unexpected(r.error()));
       }
@@ -133,7 +134,8 @@ TEST_CASE("silence moves on to the next upstream, and ends in a timeout when non
   CHECK(b.upstream->counters().flights == 0);
 }
 
-TEST_CASE("wrong ID and wrong question are not replies: the right one is waited for", "[upstream]") {
+TEST_CASE("RFC 5452 s9.1, 7766 s7: wrong ID and wrong question are not replies: the right one is waited for",
+          "[upstream]") {
   Bench b;
   DnsPeer peer(b.loop);
   peer.script.udp = [](ByteView q) {
@@ -181,7 +183,7 @@ TEST_CASE("no upstream is told later, not from within ask", "[upstream]") {
   CHECK(b.results.at(1).error() == Failure::NoUpstream);
 }
 
-TEST_CASE("a thousand questions: IDs and source ports vary, none is lost", "[upstream]") {
+TEST_CASE("RFC 5452 s9.2, s10: of a thousand questions IDs and source ports vary, none is lost", "[upstream]") {
   Bench b;
   DnsPeer peer(b.loop);
   b.upstream->set_upstreams(0, {peer.endpoint()}, Protocol::Udp);
