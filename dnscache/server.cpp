@@ -90,10 +90,9 @@ bool Server::read_batch(Listener& listener) {
   Client client{.peer = {}, .listener = listener.index, .connection = 0, .transport = Transport::Udp};
   for (std::size_t i = 0; i < *count; ++i) {
     const auto peer = receiver_.peer(i);
-    if (!peer || receiver_.truncated(i)) {
-      ++counters_.udp_oversize;
-      continue;
-    }
+    if (!peer) continue;
+    // RFC 8906 s3: what can be read is answered; if the end is missed, that is a FORMERR.
+    if (receiver_.truncated(i)) ++counters_.udp_oversize;
     ++counters_.udp_queries;
     client.peer = *peer;
     const Forwarder::Outcome outcome = answer_(receiver_.datagram(i), client, now, answers_.slot());

@@ -31,7 +31,7 @@ namespace lastlight::dns {
 
 struct ServerCounters {
   std::uint64_t udp_queries = 0;
-  std::uint64_t udp_oversize = 0;  // over 4096 bytes: dropped
+  std::uint64_t udp_oversize = 0;  // over 4096 bytes: the rest is not read
   std::uint64_t udp_answers = 0;
   std::uint64_t udp_unsent = 0;  // the socket's buffer was full or the kernel refused
   std::uint64_t udp_receive_errors = 0;

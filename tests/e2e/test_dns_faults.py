@@ -1,5 +1,4 @@
-"""What goes wrong around a cache: crowds, floods, clocks, and upstreams that send what they should not. (That nobody can aim at
-one bucket of the table is a unit test: from outside a process's seed cannot be known.)"""
+"""What goes wrong around a cache: crowds, floods, clocks, and upstreams that send what they should not."""
 
 import contextlib
 import os
@@ -18,6 +17,7 @@ import dns.rrset
 import pytest
 
 from rig.agent import zone
+from rig.aim import KnownSeed, aimed
 from rig.clocks import Clocks
 from rig.coredns import answer, site
 from rig.scripted import reply
@@ -39,6 +39,23 @@ def ttls(message):
 
 def served(agent_factory, upstream, **keys):
     return agent_factory({"dns": {"zones": [zone(".", upstream)], **{key.replace("_", "-"): value for key, value in keys.items()}}})
+
+
+def flow(agent, names, window=64):
+    """Asks for all, `window` at a time."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(10)
+        client.connect((agent.address, agent.port))
+        waiting = 0
+        for number, name in enumerate(names):
+            labels = b"".join(bytes([len(label)]) + label for label in name.encode().split(b"."))
+            client.send(struct.pack(">6H", number % 65536, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1")
+            waiting += 1
+            if waiting == window:
+                client.recv(4096)
+                waiting -= 1
+        for _ in range(waiting):
+            client.recv(4096)
 
 
 # --- crowds and floods
@@ -86,38 +103,51 @@ def test_a_flood_of_names_takes_neither_the_memory_nor_the_names_in_use(agent_fa
         with open(f"/proc/{agent.worker}/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("RssAnon:")) / 1024
 
-    def flow(names, window=64):
-        """Asks for all, `window` at a time."""
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(10)
-            client.connect((agent.address, agent.port))
-            waiting = 0
-            for number, name in enumerate(names):
-                labels = b"".join(bytes([len(label)]) + label for label in name.encode().split(b"."))
-                client.send(struct.pack(">6H", number % 65536, 0x0100, 1, 0, 0, 0) + labels + b"\0\0\1\0\1")
-                waiting += 1
-                if waiting == window:
-                    client.recv(4096)
-                    waiting -= 1
-            for _ in range(waiting):
-                client.recv(4096)
-
     def hits():
         return agent.metrics()["lastlight_cache_hits_total"]
 
     hot = [f"hot{number}.example.org" for number in range(1000)]
     for _ in range(3):
-        flow(hot)
+        flow(agent, hot)
     before = anonymous()
     for part in range(8):
-        flow(f"flood{part}-{number}.example.org" for number in range(2500))
-        flow(hot[part * 125:part * 125 + 125])  # the hot ones are asked for now and then
+        flow(agent, (f"flood{part}-{number}.example.org" for number in range(2500)))
+        flow(agent, hot[part * 125:part * 125 + 125])  # the hot ones are asked for now and then
     assert agent.metrics()["lastlight_cache_evicted_total"] > 5000
     assert agent.metrics()["lastlight_cache_used_bytes"] <= 1 << 20
     assert anonymous() - before < 4, "MiB"
     hit = hits()
-    flow(hot)
+    flow(agent, hot)
     assert hits() - hit >= 990
+
+
+def test_nobody_can_aim_at_one_bucket(agent_factory, coredns_factory, tmp_path):
+    """Five thousand names of one bucket cost a walk each where the seed is known, and nothing where it is as shipped."""
+    upstream = coredns_factory(site("test", answer("203.0.113.7", ttl=3600)))
+    names, others = aimed(tmp_path, 5000, 8192), [f"other{number}.test" for number in range(5000)]
+
+    def user_time(pid):
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return int(file.read().rpartition(")")[2].split()[11]) / os.sysconf("SC_CLK_TCK")
+
+    def cost(agent, asked):
+        """Of hits, in the worker's own code."""
+        flow(agent, asked)
+        before, hits = user_time(agent.worker), agent.metrics()["lastlight_cache_hits_total"]
+        for _ in range(3):
+            flow(agent, asked)
+        assert agent.metrics()["lastlight_cache_hits_total"] - hits == 3 * len(asked)
+        return user_time(agent.worker) - before
+
+    def slowed(aimed_at, spread):
+        print(f"15,000 hits: {aimed_at:.2f} s for names of one bucket, {spread:.2f} s for others")
+        return aimed_at > 3 * spread + 0.03
+
+    with KnownSeed(tmp_path):
+        known = served(agent_factory, upstream, prefetch=False)
+    assert slowed(cost(known, names), cost(known, others)), "or this test tests nothing"
+    shipped = served(agent_factory, upstream, prefetch=False)
+    assert not slowed(cost(shipped, names), cost(shipped, others))
 
 
 # --- clocks

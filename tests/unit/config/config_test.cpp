@@ -36,6 +36,20 @@ std::string zones(const std::string& rest) {
 
 }  // namespace
 
+TEST_CASE("RFC 2308 s7, 9520 s3.2: a failure is remembered for a second at least, and for five minutes at most") {
+  CHECK(parse_config(kNode, "f")->dns.failure_ttl >= std::chrono::seconds(1));
+  CHECK(errors_of(kNode + "dns: {failure-ttl: 1s}\n").empty());
+  CHECK(errors_of(kNode + "dns: {failure-ttl: 5m}\n").empty());
+  CHECK(errors_of(kNode + "dns: {failure-ttl: 999ms}\n").size() == 1);
+  CHECK(errors_of(kNode + "dns: {failure-ttl: 301s}\n").size() == 1);
+}
+
+TEST_CASE("RFC 2308 s5: no negative answer is kept for longer than three hours") {
+  const auto with = [](const std::string& ttl) { return kNode + zones("    max-negative-ttl: " + ttl + "\n"); };
+  CHECK(errors_of(with("3h")).empty());
+  CHECK(errors_of(with("181m")).size() == 1);
+}
+
 TEST_CASE("an empty file is every default, and the default zones") {
   const auto config = parse_config(kNode, "f");
   REQUIRE(config);
