@@ -67,9 +67,9 @@ HttpReply flush(Forwarder& forwarder, const http::Call& call) {
 
 HttpReply top(const Forwarder& forwarder, Instant now, const http::Call& call) {
   std::size_t most = 10;
-  const std::string_view given = call.parameter("most");
-  const char* const end = given.data() + given.size();
-  if (!given.empty() && (std::from_chars(given.data(), end, most).ptr != end || most == 0 || most > kMost))
+  const std::string given(call.parameter("most"));
+  const char* const end = given.c_str() + given.size();
+  if (!given.empty() && (std::from_chars(given.c_str(), end, most).ptr != end || most == 0 || most > kMost))
     return http::error_reply(400, "most is a number from 1 to " + std::to_string(kMost));
   const auto list = [&](Forwarder::Top what) {
     Json out = Json::array();
@@ -87,7 +87,7 @@ HttpReply top(const Forwarder& forwarder, Instant now, const http::Call& call) {
 
 }  // namespace
 
-void add_cache_routes(http::RouteTable& routes, dns::Forwarder& forwarder, std::function<Instant()> now) {
+void add_cache_routes(http::RouteTable& routes, dns::Forwarder& forwarder, const std::function<Instant()>& now) {
   routes.add("GET", "/cache/entry",
              [&forwarder, now](const http::Call& call) { return entry(forwarder, now(), call); });
   routes.add("POST", "/cache/flush", [&forwarder](const http::Call& call) { return flush(forwarder, call); });

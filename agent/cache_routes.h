@@ -12,7 +12,7 @@
 
 namespace lastlight {
 
-// Both must outlive the table.
-void add_cache_routes(http::RouteTable& routes, dns::Forwarder& forwarder, std::function<Instant()> now);
+// The forwarder, and what `now` refers to, must outlive the table.
+void add_cache_routes(http::RouteTable& routes, dns::Forwarder& forwarder, const std::function<Instant()>& now);
 
 }  // namespace lastlight

@@ -45,7 +45,7 @@ HttpReply RouteTable::answer(const HttpRequest& request) const {
     Json all = Json::array();
     for (const auto& [where, methods] : routes_) {
       for (const auto& [method, handler] : methods)
-        all.push_back(method + ' ' + where);
+        all.push_back(std::string(method).append(" ").append(where));
     }
     return json_reply({{"routes", std::move(all)}});
   }
