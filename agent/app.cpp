@@ -12,10 +12,12 @@
 #include "agent/base/log.h"
 #include "agent/cache_routes.h"
 #include "agent/handover.h"
+#include "agent/process_stats.h"
 #include "agent/service_address.h"
 #include "agent/telling.h"
 #include "agent/version.h"
 #include "metrics/scrape.h"
+#include "metrics/status.h"
 
 namespace lastlight {
 
@@ -92,6 +94,11 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
                               if (state == Takeover::State::Held) start_self_probe();
                             }}),
       control_(loop_, handover::directory()),
+      http_(loop_,
+            {.metrics = [this] { return metrics::render(scrape()); },
+             .readiness = [this] { return readiness(); },
+             .status = [this] { return metrics::status_json(scrape(), readiness().ready()); }},
+            [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); }),
       lag_timer_(loop_, [this] { measure_lag(); }),
       last_pods_(loop_, config_, api_server_, api_client_, [this] { settle_leaving(); }),
       leaving_timer_(loop_, [this] { settle_leaving(); }),
@@ -101,11 +108,12 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
 int App::run() {
   add_cache_routes(control_.routes(), forwarder_, [this] { return loop_.now(); });
   addresses_.start();
-  start_http();
+  http_.start(config_.http);
   start_interruption();
   supervisor_.ready();
   control_.serve();
-  lag_due_ = loop_.refresh() + kLagPeriod;
+  started_ = loop_.refresh();
+  lag_due_ = started_ + kLagPeriod;
   lag_timer_.start_at(lag_due_);
   loop_.run();
   log::info("agent.stopped", {{"exit_code", exit_code_}});
@@ -255,45 +263,34 @@ void App::start_messenger() {
 // Seeing
 // --------------------------------------------------------------------------------------------------------------------------
 
-void App::start_http() {
-  if (config_.http.listen.empty()) return;
-  const auto where = Endpoint::parse(config_.http.listen, 9253);
-  if (!where) throw std::runtime_error("http.listen: " + config_.http.listen + " is no IP:PORT");
-  io::HttpServerOptions options;
-  options.sockets = [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); };
-  auto serve = [this](const HttpRequest& request) {
-    return http::route(request,
-                       {.metrics = [this] { return render_metrics(); }, .readiness = [this] { return readiness(); }});
-  };
-  http_server_ = std::make_unique<io::HttpServer>(loop_, *where, std::move(serve), std::move(options));
-  log::info("http.listening", {{"address", Endpoint{where->address, http_server_->port()}.to_string()}});
-}
-
-std::string App::render_metrics() const {
-  return metrics::render({.version = kVersion,
-                          .now = loop_.now(),
-                          .forwarder = forwarder_.counters(),
-                          .cache = forwarder_.cache_counters(),
-                          .cache_size = config_.dns.cache_size,
-                          .cut = forwarder_.cut_counters(),
-                          .reload = {.applied = reloading_.counters().applied,
-                                     .rejected = reloading_.counters().rejected,
-                                     .last_rejected = reloading_.counters().last_rejected,
-                                     .restart_needed = reloading_.counters().restart_needed},
-                          .upstream = upstream_.counters(),
-                          .upstreams = upstream_.view(),
-                          .upstreams_refused = addresses_.refused_upstreams(),
-                          .server = server_.counters(),
-                          .receive_buffer = server_.receive_buffer(),
-                          .takeover_state = Takeover::name(takeover_.state()),
-                          .loop_lag = loop_lag_,
-                          .notice_endpoint = notice_endpoint_ ? &notice_endpoint_->counters() : nullptr,
-                          .hooks = messenger_ ? &messenger_->hooks() : nullptr,
-                          .source = interruption_ ? &interruption_->source() : nullptr,
-                          .policy = interruption_ ? &interruption_->policy() : nullptr,
-                          .drain = interruption_ ? interruption_->drain() : nullptr,
-                          .self_check = interruption_ ? &interruption_->self_check() : nullptr,
-                          .notice = interruption_ ? &interruption_->notice() : nullptr});
+metrics::Scrape App::scrape() const {
+  return {.version = kVersion,
+          .now = loop_.now(),
+          .node = config_.node_name,
+          .process = read_process_stats(loop_.now() - started_),
+          .forwarder = forwarder_.counters(),
+          .waits = forwarder_.waits(),
+          .cache = forwarder_.cache_counters(),
+          .cache_size = config_.dns.cache_size,
+          .cut = forwarder_.cut_counters(),
+          .reload = {.applied = reloading_.counters().applied,
+                     .rejected = reloading_.counters().rejected,
+                     .last_rejected = reloading_.counters().last_rejected,
+                     .restart_needed = reloading_.counters().restart_needed},
+          .upstream = upstream_.counters(),
+          .upstreams = upstream_.view(),
+          .upstreams_refused = addresses_.refused_upstreams(),
+          .server = server_.counters(),
+          .receive_buffer = server_.receive_buffer(),
+          .takeover_state = Takeover::name(takeover_.state()),
+          .loop_lag = loop_lag_,
+          .notice_endpoint = notice_endpoint_ ? &notice_endpoint_->counters() : nullptr,
+          .hooks = messenger_ ? &messenger_->hooks() : nullptr,
+          .source = interruption_ ? &interruption_->source() : nullptr,
+          .policy = interruption_ ? &interruption_->policy() : nullptr,
+          .drain = interruption_ ? interruption_->drain() : nullptr,
+          .self_check = interruption_ ? &interruption_->self_check() : nullptr,
+          .notice = interruption_ ? &interruption_->notice() : nullptr};
 }
 
 http::Readiness App::readiness() const {
@@ -340,11 +337,11 @@ void App::on_standby(bool waiting) {
   server_.set_listening(!waiting);
   takeover_.standby(waiting);
   control_.stop();
-  http_server_.reset();
+  http_.stop();
   interruption_.reset();
   if (waiting) return;
   control_.serve();
-  start_http();
+  http_.start(config_.http);
   start_interruption();
 }
 

@@ -12,8 +12,8 @@
 #include "agent/config.h"
 #include "agent/control.h"
 #include "agent/http/routes.h"
+#include "agent/http_listeners.h"
 #include "agent/io/http_client.h"
-#include "agent/io/http_server.h"
 #include "agent/io/loop.h"
 #include "agent/io/signal.h"
 #include "agent/io/timer.h"
@@ -30,6 +30,7 @@
 #include "interrupt/controller.h"
 #include "interrupt/messenger.h"
 #include "interrupt/notice_endpoint.h"
+#include "metrics/scrape.h"
 
 namespace lastlight {
 
@@ -54,14 +55,13 @@ class App {
   void start_messenger();
   void tell_nearest(std::string_view id);
   void start_notice_endpoint();
-  void start_http();
   void on_standby(bool waiting);
   void on_terminate();
   void settle_leaving();
   void start_self_probe();
   void measure_lag();
   void count_metadata_packets();
-  std::string render_metrics() const;
+  metrics::Scrape scrape() const;
   http::Readiness readiness() const;
 
   Config config_;  // as it is in force
@@ -91,7 +91,8 @@ class App {
   std::unique_ptr<interrupt::Controller> interruption_;
 
   Control control_;
-  std::unique_ptr<io::HttpServer> http_server_;
+  HttpListeners http_;
+  Instant started_{};
   Histogram loop_lag_;
   Instant lag_due_{};
   std::uint64_t metadata_requests_ = 0;  // that the pace of guarded upstreams knows of

@@ -195,7 +195,9 @@ std::vector<Key> keys_of(KubernetesConfig& kubernetes) {
 
 std::vector<Key> keys_of(HttpConfig& http) {
   return {text("listen", http.listen, "IP[:PORT], or empty", is_endpoint_or_empty,
-               "/metrics, /healthz and /readyz; empty: off.")};
+               "/metrics, /healthz and /readyz; empty: off."),
+          text("status", http.status, "IP[:PORT], or empty", is_endpoint_or_empty,
+               "The status page and /status, for `kubectl port-forward`; empty: off.")};
 }
 
 std::vector<Key> keys_of(LogConfig& log) {

@@ -2,6 +2,7 @@
 // by them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace lastlight::dns {
@@ -29,16 +30,17 @@ struct CutCounters {
 struct ForwarderCounters {
   std::uint64_t queries = 0;  // everything that on_query was given
   std::uint64_t answered_from_cache = 0;
-  std::uint64_t asked = 0;            // flights opened
-  std::uint64_t joined = 0;           // waiters added to an open flight
-  std::uint64_t deliveries = 0;       // waiters answered
-  std::uint64_t relayed = 0;          // UPDATE and NOTIFY passed on
-  std::uint64_t local = 0;            // answered here: localhost, ANY
-  std::uint64_t truncated = 0;        // answers sent with TC=1
-  std::uint64_t stale = 0;            // expired answers sent (RFC 8767)
-  std::uint64_t prefetched = 0;       // asked again before they expired
-  std::uint64_t ahead_full = 0;       // not asked ahead, for want of flights
-  std::uint64_t last_known_good = 0;  // NXDOMAIN and NODATA that did not replace an answer
+  std::uint64_t asked = 0;                 // flights opened
+  std::uint64_t joined = 0;                // waiters added to an open flight
+  std::uint64_t deliveries = 0;            // waiters answered
+  std::uint64_t relayed = 0;               // UPDATE and NOTIFY passed on
+  std::uint64_t local = 0;                 // answered here: localhost, ANY
+  std::uint64_t truncated = 0;             // answers sent with TC=1
+  std::uint64_t stale = 0;                 // expired answers sent (RFC 8767)
+  std::array<std::uint64_t, 16> rcodes{};  // of all that was written to clients, by the RCODE of the header
+  std::uint64_t prefetched = 0;            // asked again before they expired
+  std::uint64_t ahead_full = 0;            // not asked ahead, for want of flights
+  std::uint64_t last_known_good = 0;       // NXDOMAIN and NODATA that did not replace an answer
   // Refused and dropped
   std::uint64_t dropped_short = 0;     // under 12 bytes
   std::uint64_t dropped_response = 0;  // QR=1

@@ -25,13 +25,13 @@ std::optional<FlightId> Flights::find(ByteView key) const {
   return found->second;
 }
 
-std::expected<void, Flights::Full> Flights::join(FlightId id, const Query& query, const Client& client) {
+std::expected<void, Flights::Full> Flights::join(FlightId id, const Query& query, const Client& client, Instant now) {
   Flight& flight = flights_.at(id);
   if (flight.waiters.size() >= limits_.waiters || waiting_ >= kWaitersPerFlight * limits_.flights) {
     return std::unexpected(Full::Waiters);
   }
   if (!admission_.may_join(client.peer.address)) return std::unexpected(Full::Client);
-  wait(flight, query, client);
+  wait(flight, query, client, now);
   return {};
 }
 
@@ -41,7 +41,7 @@ std::expected<FlightId, Flights::Full> Flights::open(ByteView key, std::uint32_t
     return std::unexpected(Full::Client);
   }
   const auto id = open_alone(key, zone, now, patience);
-  if (id) wait(flights_.at(*id), query, client);
+  if (id) wait(flights_.at(*id), query, client, now);
   return id;
 }
 
@@ -61,33 +61,35 @@ std::expected<FlightId, Flights::Full> Flights::open_alone(ByteView key, std::ui
   return id;
 }
 
-void Flights::wait(Flight& flight, const Query& query, const Client& client) {
-  flight.waiters.emplace_back(query, client);
+void Flights::wait(Flight& flight, const Query& query, const Client& client, Instant now) {
+  flight.waiters.emplace_back(query, client, now);
   admission_.waits(client.peer.address);
   ++waiting_;
 }
 
-void Flights::leave(const Flight& flight) {
-  for (const Waiter& waiter : flight.waiters)
+void Flights::leave(const Flight& flight, Instant now) {
+  for (const Waiter& waiter : flight.waiters) {
     admission_.leaves(waiter.to.peer.address);
+    waits_.add(now - waiter.since);
+  }
   waiting_ -= flight.waiters.size();
 }
 
-std::optional<Flight> Flights::close(FlightId id) {
+std::optional<Flight> Flights::close(FlightId id, Instant now) {
   auto node = flights_.extract(id);
   if (node.empty()) return std::nullopt;
   Flight flight = std::move(node.mapped());
   if (const auto found = by_key_.find(as_text(flight.key)); found != by_key_.end()) by_key_.erase(found);
   due_.erase({flight.due, id});
-  leave(flight);
+  leave(flight, now);
   return flight;
 }
 
-std::vector<Flight> Flights::close_all() {
+std::vector<Flight> Flights::close_all(Instant now) {
   std::vector<Flight> out;
   out.reserve(flights_.size());
   while (!flights_.empty())
-    out.push_back(std::move(*close(flights_.begin()->first)));
+    out.push_back(std::move(*close(flights_.begin()->first, now)));
   return out;
 }
 
@@ -99,9 +101,9 @@ std::optional<FlightId> Flights::next_overdue(Instant now) {
   return id;
 }
 
-std::vector<Waiter> Flights::release(FlightId id) {
+std::vector<Waiter> Flights::release(FlightId id, Instant now) {
   Flight& flight = flights_.at(id);
-  leave(flight);
+  leave(flight, now);
   return std::exchange(flight.waiters, {});
 }
 

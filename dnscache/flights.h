@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "agent/base/bytes.h"
+#include "agent/base/histogram.h"
 #include "agent/base/time.h"
 #include "dnscache/admission.h"
 #include "dnscache/forwarder.h"
@@ -30,8 +31,8 @@ namespace lastlight::dns {
 
 // A client that was told "nothing now".
 struct Waiter {
-  Waiter(const Query& query, const Client& client)
-      : to(client), question(query.question.begin(), query.question.end()), asked(query) {}
+  Waiter(const Query& query, const Client& client, Instant now)
+      : to(client), since(now), question(query.question.begin(), query.question.end()), asked(query) {}
   // The query as it was, its question pointing into our own copy.
   Query query() const {
     Query out = asked;
@@ -40,6 +41,7 @@ struct Waiter {
   }
 
   Client to;
+  Instant since;
   ByteBuffer question;
 
  private:
@@ -73,26 +75,27 @@ class Flights {
   // The flight of this key, if there is one.
   std::optional<FlightId> find(ByteView key) const;
   const Flight& at(FlightId id) const { return flights_.at(id); }
-  std::expected<void, Full> join(FlightId id, const Query& query, const Client& client);
+  std::expected<void, Full> join(FlightId id, const Query& query, const Client& client, Instant now);
   // A new flight with its first waiter, or (open_alone) with none.
   std::expected<FlightId, Full> open(ByteView key, std::uint32_t zone, const Query& query, const Client& client,
                                      Instant now, Duration patience);
   std::expected<FlightId, Full> open_alone(ByteView key, std::uint32_t zone, Instant now, Duration patience);
   // Ends the flight and hands over its waiters; none if it has ended already.
-  std::optional<Flight> close(FlightId id);
-  std::vector<Flight> close_all();
+  std::optional<Flight> close(FlightId id, Instant now);
+  std::vector<Flight> close_all(Instant now);
 
   // The next flight whose patience is over, each once.
   std::optional<FlightId> next_overdue(Instant now);
   Instant next_due() const { return due_.empty() ? kNever : due_.begin()->first; }
   // The waiters leave, the flight goes on.
-  std::vector<Waiter> release(FlightId id);
+  std::vector<Waiter> release(FlightId id, Instant now);
 
   void set_limits(const Limits& limits);
   void rezone(const std::function<std::uint32_t(const Flight&)>& zone_of);
 
   std::size_t size() const { return flights_.size(); }
   std::uint64_t waiting() const { return waiting_; }
+  const Histogram& waits() const { return waits_; }  // of those that have left
 
  private:
   struct Hash {
@@ -101,13 +104,14 @@ class Flights {
     std::size_t operator()(std::string_view key) const;
   };
 
-  void wait(Flight& flight, const Query& query, const Client& client);
-  void leave(const Flight& flight);
+  void wait(Flight& flight, const Query& query, const Client& client, Instant now);
+  void leave(const Flight& flight, Instant now);
 
   Limits limits_;
   Admission admission_;
   FlightId last_ = 0;
   std::uint64_t waiting_ = 0;
+  Histogram waits_;
   std::unordered_map<FlightId, Flight> flights_;
   std::unordered_map<std::string, FlightId, Hash, std::equal_to<>> by_key_;
   std::set<std::pair<Instant, FlightId>> due_;

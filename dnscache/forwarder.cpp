@@ -58,6 +58,16 @@ ResponseForm Forwarder::State::stale_form(const Answer& answer, std::uint32_t zo
 
 Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& client, Instant now, MutableByteView out) {
   ++counters_.queries;
+  Outcome outcome = handle(packet, client, now, out);
+  if (outcome.size > 0) count_rcode(out);
+  return outcome;
+}
+
+void Forwarder::State::count_rcode(ByteView message) {
+  ++counters_.rcodes.at(load16(message, 2) & kRcodeMask);
+}
+
+Forwarder::Outcome Forwarder::State::handle(ByteView packet, const Client& client, Instant now, MutableByteView out) {
   Query query;
   switch (read_query(packet, query)) {
     case Reading::TooShort:
@@ -131,7 +141,7 @@ Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& k
   const bool silent = outages_[zone].silent();
   const auto flight = flights_.find(key.view());
   if (!silent && flight && !flights_.at(*flight).overdue) {
-    const auto joined = flights_.join(*flight, query, client);
+    const auto joined = flights_.join(*flight, query, client, now);
     if (joined) {
       ++counters_.joined;
       return {};
@@ -171,7 +181,7 @@ std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Key& key, std:
 Forwarder::Outcome Forwarder::State::miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client,
                                           Instant now, MutableByteView out) {
   if (const auto flight = flights_.find(key.view())) {
-    const auto joined = flights_.join(*flight, query, client);
+    const auto joined = flights_.join(*flight, query, client, now);
     if (!joined) return full(joined.error(), query, out);
     ++counters_.joined;
     return {};
@@ -299,14 +309,17 @@ std::size_t Forwarder::flush(const std::string& name, Flush what) {
 std::vector<ClientCount> Forwarder::top_clients(std::size_t most) const {
   return state_->top_clients(most);
 }
+const Histogram& Forwarder::waits() const {
+  return state_->waits();
+}
 CutCounters Forwarder::cut_counters() const {
   return state_->cut_counters();
 }
 Instant Forwarder::next_deadline() const {
   return state_->next_deadline();
 }
-std::vector<Delivery> Forwarder::abandon_all(Instant) {
-  return state_->abandon_all();
+std::vector<Delivery> Forwarder::abandon_all(Instant now) {
+  return state_->abandon_all(now);
 }
 std::size_t Forwarder::flights() const {
   return state_->flights();

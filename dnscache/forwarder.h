@@ -22,6 +22,7 @@
 
 #include "agent/base/address.h"
 #include "agent/base/bytes.h"
+#include "agent/base/histogram.h"
 #include "agent/base/time.h"
 #include "agent/config.h"
 #include "dnscache/cookies.h"
@@ -117,6 +118,7 @@ class Forwarder {
   std::vector<ClientCount> top_clients(std::size_t most) const;
 
   std::size_t flights() const;
+  const Histogram& waits() const;  // of clients whose answer was not in memory, in nanoseconds
   CutCounters cut_counters() const;
   const ForwarderCounters& counters() const;
   const CacheCounters& cache_counters() const;

@@ -47,7 +47,7 @@ std::uint8_t Forwarder::State::source_of(const std::optional<Endpoint>& from) {
 std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now,
                                                  const std::optional<Endpoint>& from) {
   ++counters_.replies;
-  auto flight = flights_.close(id);
+  auto flight = flights_.close(id, now);
   if (!flight) {
     ++counters_.late_replies;
     return {};
@@ -105,16 +105,16 @@ void Forwarder::State::learn(const Flight& flight, const Prepared& prepared, Ins
 }
 
 std::vector<Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {
-  auto flight = flights_.close(id);
+  auto flight = flights_.close(id, now);
   if (!flight) return {};
   const bool answered = why == Failure::Truncated || why == Failure::Invalid;
   if (!answered && flight->zone != kNoZone) outages_[flight->zone].unanswered(flight->opened, now);
   return fail(*flight, kServFail, ede_of(why), now);
 }
 
-std::vector<Delivery> Forwarder::State::abandon_all() {
+std::vector<Delivery> Forwarder::State::abandon_all(Instant now) {
   std::vector<Delivery> out;
-  for (const Flight& flight : flights_.close_all()) {
+  for (const Flight& flight : flights_.close_all(now)) {
     counters_.abandoned += flight.waiters.size();
     std::ranges::move(fan_out_error(flight, Ede::NotReady), std::back_inserter(out));
   }
@@ -156,6 +156,7 @@ std::vector<Delivery> Forwarder::State::deliver(const std::vector<Waiter>& waite
   for (const Waiter& waiter : waiters) {
     const auto size = static_cast<std::ptrdiff_t>(write(waiter.query(), waiter.to));
     out.push_back({waiter.to, ByteBuffer(scratch_.begin(), scratch_.begin() + size)});
+    count_rcode(scratch_);
   }
   counters_.deliveries += out.size();
   return out;
@@ -202,6 +203,7 @@ std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteVie
     ++counters_.truncated;
   }
   ++counters_.deliveries;
+  count_rcode(message);
   return {{waiter.to, std::move(message)}};
 }
 

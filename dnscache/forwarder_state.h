@@ -36,7 +36,7 @@ class Forwarder::State {
   std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now, const std::optional<Endpoint>& from);
   std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
   std::vector<Delivery> on_time(Instant now);
-  std::vector<Delivery> abandon_all();
+  std::vector<Delivery> abandon_all(Instant now);
   std::optional<Ask> next_ask(Instant now);
   void prepare_to_leave(Instant now);
   void reconfigure(const DnsConfig& config, Instant now);
@@ -48,11 +48,14 @@ class Forwarder::State {
   Instant next_deadline() const;
 
   std::size_t flights() const { return flights_.size(); }
+  const Histogram& waits() const { return flights_.waits(); }
   const ForwarderCounters& counters() const { return counters_; }
   const CacheCounters& cache_counters() const { return cache_.counters(); }
 
  private:
   // In
+  Outcome handle(ByteView packet, const Client& client, Instant now, MutableByteView out);
+  void count_rcode(ByteView message);
   Outcome question(const Query& query, const Client& client, Instant now, MutableByteView out);
   Outcome relay(ByteView packet, const Query& query, const Client& client, Instant now, MutableByteView out);
   Outcome expired(const Cache::Hit& hit, const Key& key, std::uint32_t zone, const Query& query, const Client& client,

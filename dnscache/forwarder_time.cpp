@@ -25,7 +25,7 @@ std::vector<Delivery> Forwarder::State::on_time(Instant now) {
     const auto kept = kept_for(flight, now);
     if (!kept) continue;
     const std::uint32_t zone = flight.zone;
-    std::ranges::move(fan_out_kept(flights_.release(*id), *kept, zone), std::back_inserter(out));
+    std::ranges::move(fan_out_kept(flights_.release(*id, now), *kept, zone), std::back_inserter(out));
   }
   return out;
 }

@@ -68,6 +68,8 @@ enum class Fate {
   Returned,   // its controller had a pod evicted here and put this one back, past the cordon: left
   Gone,       // the watch says so
 };
+inline constexpr std::size_t kFates = 9;
+std::string_view fate_name(Fate fate);  // as metrics, status and logs spell it: "evicted"
 
 struct PodRecord {
   kube::Pod pod;
@@ -77,6 +79,7 @@ struct PodRecord {
   Fate asked = Fate::Waiting;  // what our request without a definite answer would make of it
   Instant first_seen{};
   Instant told_at{};
+  Instant gone_at{};
   std::chrono::seconds grace{0};  // of the request that told it
   unsigned evictions = 0;
   unsigned deletes = 0;

@@ -118,7 +118,9 @@ void Drain::on_marks(const std::vector<NodeMarks::Told>& told, Instant now) {
 }
 
 void Drain::gone(PodRecord& record, Instant now) {
-  if (std::exchange(record.fate, Fate::Gone) != Fate::Gone) fact(Fact::Kind::Gone, now, full_name(record.pod));
+  if (std::exchange(record.fate, Fate::Gone) == Fate::Gone) return;
+  record.gone_at = now;
+  fact(Fact::Kind::Gone, now, full_name(record.pod));
 }
 
 void Drain::told(PodRecord& record, Fate fate, std::chrono::seconds grace, Instant now) {

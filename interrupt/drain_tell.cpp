@@ -33,6 +33,12 @@ std::string event_name(std::string_view node, std::string_view reason, std::stri
 
 }  // namespace
 
+std::string_view fate_name(Fate fate) {
+  static constexpr std::array<std::string_view, kFates> kNames = {
+      "stays", "waiting", "refused", "evicted", "deleted", "told", "forbidden", "returned", "gone"};
+  return kNames.at(static_cast<std::size_t>(fate));
+}
+
 void Drain::order_events(DrainStep& step, Instant now) {
   if (!heard_) return;  // until then their time, which is the server's, is not known
   for (std::size_t i = 0; i < events_.size(); ++i) {

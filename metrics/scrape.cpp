@@ -8,6 +8,8 @@ namespace lastlight::metrics {
 
 namespace {
 
+constexpr std::size_t kAlwaysShown = 5;  // NOERROR to REFUSED
+
 double number(std::uint64_t value) {
   return static_cast<double>(value);
 }
@@ -17,6 +19,12 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_queries", "", number(s.server.tcp_queries), {{"protocol", "tcp"}});
   f.counter("dns_answers", "Answers sent.", number(s.server.udp_answers), {{"protocol", "udp"}});
   f.counter("dns_answers", "", number(s.server.tcp_answers), {{"protocol", "tcp"}});
+  for (std::size_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode) {
+    if (rcode > kAlwaysShown && s.forwarder.rcodes.at(rcode) == 0) continue;
+    f.counter("dns_responses", "Responses written, by RCODE.", number(s.forwarder.rcodes.at(rcode)),
+              {{"rcode", rcode_name(rcode)}});
+  }
+  f.histogram("dns_wait", "What clients waited whose answer was not in memory.", s.waits);
   const char* refused = "Queries not forwarded, by what was answered.";
   f.counter("dns_refused", refused, number(s.forwarder.format_errors), {{"rcode", "FORMERR"}});
   f.counter("dns_refused", refused, number(s.forwarder.not_implemented), {{"rcode", "NOTIMP"}});
@@ -211,21 +219,12 @@ void interruption_families(Families& f, const Scrape& s) {
 }
 
 void drain_families(Families& f, const Scrape& s) {
-  using interrupt::Fate;
-  static constexpr std::array<std::pair<Fate, const char*>, 9> kFates = {{{Fate::Stays, "stays"},
-                                                                          {Fate::Waiting, "waiting"},
-                                                                          {Fate::Refused, "refused"},
-                                                                          {Fate::Evicted, "evicted"},
-                                                                          {Fate::Deleted, "deleted"},
-                                                                          {Fate::Told, "told"},
-                                                                          {Fate::Forbidden, "forbidden"},
-                                                                          {Fate::Returned, "returned"},
-                                                                          {Fate::Gone, "gone"}}};
-  for (const auto& [fate, name] : kFates) {
-    std::uint64_t count = 0;
-    for (const auto& [uid, record] : s.drain->pods())
-      count += record.fate == fate ? 1 : 0;
-    f.gauge("drain_pods", "Pods of this node in the present drain, by fate.", number(count), {{"fate", name}});
+  std::array<std::uint64_t, interrupt::kFates> counts{};
+  for (const auto& [uid, record] : s.drain->pods())
+    ++counts.at(static_cast<std::size_t>(record.fate));
+  for (std::size_t fate = 0; fate < counts.size(); ++fate) {
+    f.gauge("drain_pods", "Pods of this node in the present drain, by fate.", number(counts.at(fate)),
+            {{"fate", std::string(fate_name(static_cast<interrupt::Fate>(fate)))}});
   }
   f.gauge("drain_cordoned", "1 once this node was cordoned.", s.drain->cordoned() ? 1 : 0);
   f.counter("drain_requests", "Requests to the API server.", number(s.drain->counters().requests));
@@ -236,10 +235,21 @@ void drain_families(Families& f, const Scrape& s) {
 
 }  // namespace
 
+std::string rcode_name(std::size_t rcode) {
+  static constexpr std::array<const char*, 11> kNames = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN",
+                                                         "NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET",
+                                                         "NXRRSET", "NOTAUTH", "NOTZONE"};
+  return rcode < kNames.size() ? kNames.at(rcode) : "RCODE" + std::to_string(rcode);
+}
+
 std::string render(const Scrape& s) {
   Families f;
   f.build_info(s.version);
   f.histogram("loop_lag", "How late a timer of the event loop fired.", s.loop_lag);
+  f.gauge("process_resident_bytes", "Resident memory of the worker.", number(s.process.resident.count));
+  f.gauge("process_anonymous_bytes", "Of it, what no file backs.", number(s.process.anonymous.count));
+  f.counter("process_cpu_seconds", "User and system time of the worker.", s.process.cpu_seconds);
+  f.gauge("process_open_fds", "Open descriptors of the worker.", number(s.process.open_fds));
   dns_families(f, s);
   cache_families(f, s);
   config_families(f, s);

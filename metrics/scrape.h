@@ -24,11 +24,23 @@
 
 namespace lastlight::metrics {
 
+// Of this process (proc(5)).
+struct Process {
+  Bytes resident{};   // RSS
+  Bytes anonymous{};  // of it, what no file backs
+  double cpu_seconds = 0;
+  std::size_t open_fds = 0;
+  Duration up{};
+};
+
 // Views of what is counted elsewhere; absent halves are null.
 struct Scrape {
   std::string_view version;
   Instant now{};
+  std::string_view node;
+  Process process;
   const dns::ForwarderCounters& forwarder;
+  const Histogram& waits;
   const dns::CacheCounters& cache;
   Bytes cache_size;
   dns::CutCounters cut;
@@ -55,5 +67,8 @@ struct Scrape {
 };
 
 std::string render(const Scrape& scrape);
+
+// By RCODE of the header, the names dig prints; RCODE7 for one without a name.
+std::string rcode_name(std::size_t rcode);
 
 }  // namespace lastlight::metrics

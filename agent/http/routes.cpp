@@ -2,6 +2,8 @@
 
 #include <string_view>
 
+#include "agent/http/page.h"
+
 namespace lastlight::http {
 
 namespace {
@@ -24,16 +26,38 @@ HttpReply readyz(const Readiness& facts) {
   return text(facts.ready() ? 200 : 503, std::move(body));
 }
 
+std::string_view path_of(const HttpRequest& request) {
+  const std::string_view url = request.url;
+  return url.substr(0, url.find('?'));
+}
+
+bool is_read(const HttpRequest& request) {
+  return request.method == "GET" || request.method == "HEAD";
+}
+
 }  // namespace
 
 HttpReply route(const HttpRequest& request, const Sources& sources) {
-  if (request.method != "GET" && request.method != "HEAD") return text(405, "only GET\n");
-  const std::string_view url = request.url;
-  const std::string_view path = url.substr(0, url.find('?'));
+  if (!is_read(request)) return text(405, "only GET\n");
+  const std::string_view path = path_of(request);
   if (path == "/metrics") return text(200, sources.metrics(), "text/plain; version=0.0.4; charset=utf-8");
   if (path == "/healthz") return text(200, "ok\n");
   if (path == "/readyz") return readyz(sources.readiness());
   return text(404, "no such path; try /metrics, /healthz, /readyz\n");
+}
+
+HttpReply status_route(const HttpRequest& request, const Sources& sources) {
+  if (!is_read(request)) return text(405, "only GET\n");
+  const std::string_view path = path_of(request);
+  HttpReply reply = path == "/"         ? text(200, std::string(kPage), "text/html; charset=utf-8")
+                    : path == "/status" ? text(200, sources.status(), "application/json")
+                                        : text(404, "no such path; try / and /status\n");
+  reply.headers.emplace_back("Cache-Control", "no-store");
+  reply.headers.emplace_back("X-Content-Type-Options", "nosniff");
+  reply.headers.emplace_back("Content-Security-Policy",
+                             "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                             "connect-src 'self'; img-src data:; frame-ancestors 'none'");
+  return reply;
 }
 
 }  // namespace lastlight::http

@@ -1,7 +1,7 @@
 // What the agent answers over HTTP, as pure functions of plain facts: /metrics (Prometheus text), /healthz (the loop
 // turns, or nobody would answer), /readyz (our sockets are bound and a query to ourselves was answered). The upstreams'
 // state stands in the body of /readyz but does not decide it: a CoreDNS outage must not make every agent of a cluster
-// NotReady.
+// NotReady. / is one page without outside assets, which shows what /status says; both are read-only.
 #pragma once
 
 #include <functional>
@@ -30,8 +30,12 @@ struct Readiness {
 struct Sources {
   std::function<std::string()> metrics;
   std::function<Readiness()> readiness;
+  std::function<std::string()> status;  // metrics/status.h
 };
 
+// On the node's address, for Prometheus and probes.
 HttpReply route(const HttpRequest& request, const Sources& sources);
+// On loopback, for people: the page, and the document it reads.
+HttpReply status_route(const HttpRequest& request, const Sources& sources);
 
 }  // namespace lastlight::http

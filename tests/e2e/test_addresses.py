@@ -38,7 +38,7 @@ def start(api, tmp_path):
     token.write_text("demo-token")
     with contextlib.ExitStack() as running:
         def run(dns, http_port):
-            config = {"http": {"listen": f"127.0.0.1:{http_port}"}, "log": {"format": "json"}, "interruption": {"source": "none"}, "dns": dns,
+            config = {"http": {"listen": f"127.0.0.1:{http_port}", "status": ""}, "log": {"format": "json"}, "interruption": {"source": "none"}, "dns": dns,
                       "kubernetes": {"api-server": api.url, "token-file": str(token), "ca-file": ""}}
             return running.enter_context(Agent(binary(), write_config(tmp_path, config), str(tmp_path), None, http_port))
         yield run

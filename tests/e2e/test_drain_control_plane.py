@@ -57,7 +57,7 @@ class Agent:
         self.dns_port, self.http_port = ports.free_ports(2)
         with open(os.path.join(MANIFESTS, "base", "configmap.yaml"), encoding="utf-8") as text:
             config = yaml.safe_load(next(iter(yaml.safe_load(text)["data"].values())))
-        config["http"]["listen"] = f"127.0.0.1:{self.http_port}"
+        config["http"] |= {"listen": f"127.0.0.1:{self.http_port}", "status": ""}
         config["dns"].update({"listen": [f"127.0.0.1:{self.dns_port}"],
                               "zones": [{"name": ".", "upstreams": [f"127.0.0.1:{upstream_port}"], "protocol": "udp"}]})
         config["interruption"]["metadata-url"] = metadata

@@ -30,7 +30,7 @@ def start(cluster_net, coredns_factory, agent_binary, tmp_path, request):
     request.addfinalizer(dns.stop)
     run = tmp_path / "run"
     run.mkdir(mode=0o700)
-    config = write_config(tmp_path, {"http": {"listen": "127.0.0.1:9253"}, "interruption": {"source": "none"}, "takeover": {"mode": "intercept"},
+    config = write_config(tmp_path, {"http": {"listen": "127.0.0.1:9253", "status": ""}, "interruption": {"source": "none"}, "takeover": {"mode": "intercept"},
                                      "dns": {"listen": [CLUSTER_IP, CLUSTER_IP6], "zones": [zone(".", f"{COREDNS}:5300")]}})
 
     def started(pod, until="state=held"):

@@ -61,7 +61,7 @@ class Watcher:
         def start():
             port, self.http_port = ports.free_ports(2)
             config = {
-                "node-name": "node", "log": {"format": "json"}, "http": {"listen": f"127.0.0.1:{self.http_port}"}, "shutdown-grace": "0s",
+                "node-name": "node", "log": {"format": "json"}, "http": {"listen": f"127.0.0.1:{self.http_port}", "status": ""}, "shutdown-grace": "0s",
                 "dns": {"listen": [f"127.0.0.1:{port}"], "zones": [{"name": ".", "upstreams": ["127.0.0.1:9"]}]},
                 "kubernetes": {"api-server": "http://127.0.0.1:9", "token-file": "/nowhere", "ca-file": ""},
                 "interruption": {"source": cloud, "metadata-url": mock.url, "poll-slow": f"{POLL_SLOW:.0f}s", "gcp-hang": f"{HANG:.0f}s",

@@ -23,7 +23,7 @@ class Node:
     def __init__(self, net, binary, directory, **takeover):
         self.net = net
         self.config = write_config(directory, {
-            "http": {"listen": "127.0.0.1:9253"}, "interruption": {"source": "none"},
+            "http": {"listen": "127.0.0.1:9253", "status": ""}, "interruption": {"source": "none"},
             "dns": {"listen": [CLUSTER_IP, CLUSTER_IP6], "zones": [zone(".", f"{COREDNS}:5300")]},
             "takeover": {"mode": "intercept", **takeover}})
         with net.node:

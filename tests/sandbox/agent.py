@@ -17,7 +17,7 @@ from sandbox import lookups  # noqa: E402  pylint: disable=wrong-import-position
 _CONFIG = """\
 node-name: {node}
 log: {{level: info, format: json}}
-http: {{listen: "127.0.0.1:{http_port}"}}
+http: {{listen: "127.0.0.1:{http_port}", status: "127.0.0.1:{status_port}"}}
 dns:
   listen: ["127.0.0.1:{dns_port}"]
   zones:

@@ -71,12 +71,13 @@ def taken(port):
     return None
 
 
-def say_how_to_try(agent, imds, api, name):
+def say_how_to_try(agent, imds, api, name, status_port):
     print(f"""
 Still serving; Ctrl-C ends it. Try, in another terminal:
 
   dig @127.0.0.1 -p {agent.dns_port} {name}
   dig @127.0.0.1 -p {agent.dns_port} {name} +tcp
+  http://127.0.0.1:{status_port}/ in a browser
   curl http://127.0.0.1:{agent.http_port}/metrics
   curl http://127.0.0.1:{agent.http_port}/readyz
   curl -d '{{"notice": null}}' {imds.url}/admin/state
@@ -109,8 +110,8 @@ def run(options, stack, folder):
         embedded = stack.enter_context(names.Names())
         asked, upstreams = names.NAMES, f'["{embedded.address}"]'
     imds, api = stack.enter_context(Imds()), stack.enter_context(ApiServer())
-    http_port = free_port()
-    config = agents.write_config(folder, api.token, node=_NODE, http_port=http_port, dns_port=options.dns_port,
+    http_port, status_port = free_port(), free_port()
+    config = agents.write_config(folder, api.token, node=_NODE, http_port=http_port, status_port=status_port, dns_port=options.dns_port,
                                  upstreams=upstreams, metadata=imds.url, api=api.url)
     agent = stack.enter_context(agents.Agent(options.agent, config, folder, options.dns_port, http_port))
     print(f"lastlight serves DNS on 127.0.0.1:{options.dns_port}, forwarding to "
@@ -133,7 +134,7 @@ def run(options, stack, folder):
         return failed(agent, *wrong)
     print("OK", flush=True)
     if options.keep:
-        say_how_to_try(agent, imds, api, asked[0])
+        say_how_to_try(agent, imds, api, asked[0], status_port)
         return keep_serving(agent)
     return 0
 

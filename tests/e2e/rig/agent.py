@@ -103,7 +103,7 @@ class Agent(sandbox.Agent):
 
         def start():
             port, http_port = ports.free_ports(2)
-            base = {"http": {"listen": f"{ports.V4}:{http_port}"}, "log": {"level": "debug"}, "interruption": {"source": "none"},
+            base = {"http": {"listen": f"{ports.V4}:{http_port}", "status": ""}, "log": {"level": "debug"}, "interruption": {"source": "none"},
                     "drain": {"state-file": os.path.join(self.directory, "drain.json")},
                     "dns": {"listen": [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]}}
             self.config = merged(base, config)

@@ -11,7 +11,15 @@ HttpReply get(const std::string& path, const http::Readiness& facts, const std::
   HttpRequest request;
   request.method = method;
   request.url = path;
-  return http::route(request, {.metrics = [] { return std::string("a 1\n"); }, .readiness = [&] { return facts; }});
+  return http::route(
+      request, {.metrics = [] { return std::string("a 1\n"); }, .readiness = [&] { return facts; }, .status = {}});
+}
+
+HttpReply get_status(const std::string& path, const std::string& method = "GET") {
+  HttpRequest request;
+  request.method = method;
+  request.url = path;
+  return http::status_route(request, {.metrics = {}, .readiness = {}, .status = [] { return std::string("{}"); }});
 }
 
 }  // namespace
@@ -43,4 +51,18 @@ TEST_CASE("metrics, health, other paths and other methods") {
   CHECK(get("/healthz", {}).status == 200);
   CHECK(get("/", {}).status == 404);
   CHECK(get("/healthz", {}, "POST").status == 405);
+}
+
+TEST_CASE("the status page asks nobody but its own listener") {
+  const HttpReply page = get_status("/");
+  CHECK(page.status == 200);
+  CHECK(page.header("Content-Type") == "text/html; charset=utf-8");
+  CHECK(page.header("Content-Security-Policy").find("default-src 'none'") == 0);
+  CHECK(page.body.find("<!doctype html>") == 0);
+  for (const char* outside : {"http://", "https://", "src=", "@import"})
+    CHECK(page.body.find(outside) == std::string::npos);
+  CHECK(get_status("/status?since=1").body == "{}");
+  CHECK(get_status("/status").header("Content-Type") == "application/json");
+  CHECK(get_status("/metrics").status == 404);
+  CHECK(get_status("/status", "POST").status == 405);
 }

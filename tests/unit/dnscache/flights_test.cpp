@@ -25,9 +25,9 @@ TEST_CASE("with the shipped limits every client of a busy node may wait for one 
   const auto flight = flights.open(kKey, 0, Query{}, client(0), Instant{}, Duration{});
   REQUIRE(flight);
   for (std::uint64_t i = 1; i < shipped.max_waiters; ++i)
-    REQUIRE(flights.join(*flight, Query{}, client(i)));
-  CHECK(flights.join(*flight, Query{}, client(shipped.max_waiters)).error() == Flights::Full::Waiters);
-  CHECK(flights.close(*flight)->waiters.size() == shipped.max_waiters);
+    REQUIRE(flights.join(*flight, Query{}, client(i), Instant{}));
+  CHECK(flights.join(*flight, Query{}, client(shipped.max_waiters), Instant{}).error() == Flights::Full::Waiters);
+  CHECK(flights.close(*flight, Instant{})->waiters.size() == shipped.max_waiters);
 }
 
 TEST_CASE("a waiter costs what config.h says") {
