@@ -11,6 +11,7 @@
 #include "agent/api_server.h"
 #include "agent/base/log.h"
 #include "agent/cache_routes.h"
+#include "agent/config_rules.h"
 #include "agent/handover.h"
 #include "agent/process_stats.h"
 #include "agent/service_address.h"
@@ -294,7 +295,8 @@ metrics::Scrape App::scrape() const {
 }
 
 http::Readiness App::readiness() const {
-  http::Readiness facts{.sockets_bound = addresses_.bound(),
+  http::Readiness facts{.serves_dns = serves_dns(config_),
+                        .sockets_bound = addresses_.bound(),
                         .self_answer_age = std::nullopt,
                         .self_answer_limit = 2 * SelfProbe::kInterval + std::chrono::seconds(1),
                         .upstreams = {}};

@@ -115,6 +115,8 @@ struct TakeoverConfig {
 enum class Treatment {
   Ignore,
   Event,    // told, nothing else
+  Taint,    // PreferNoSchedule: new pods go elsewhere where they can; until mark_expiry
+  Cordon,   // and pods that are here stay; until mark_expiry
   Drain,    // at once
   DrainAt,  // `lead` ahead of the time it names
 };
@@ -127,8 +129,8 @@ struct CodePolicy {
 
 struct PolicyConfig {
   Treatment spot_terminate = Treatment::Drain;
-  Treatment spot_stop = Treatment::Drain;
-  Treatment spot_hibernate = Treatment::Drain;
+  Treatment spot_stop = Treatment::Cordon;
+  Treatment spot_hibernate = Treatment::Cordon;
   Treatment preempt = Treatment::Drain;
   Treatment terminate = Treatment::Drain;
   Treatment asg_terminate = Treatment::Drain;
@@ -141,6 +143,7 @@ struct PolicyConfig {
   std::vector<CodePolicy> codes;           // win over the kinds
   Duration lead = 10min;                   // of DrainAt
   Duration assumed_window = 120s;          // a drain for a notice that names no time
+  Duration mark_expiry = 1h;               // of Taint and Cordon, after the time it names, else after its making
   Duration rebalance_minimum_age = 10min;  // of the node: younger ones are only told of
   Duration rebalance_period = 1h;          // at most one recommendation is acted upon in it
   bool operator==(const PolicyConfig&) const = default;

@@ -26,6 +26,8 @@ Key treatment(std::string name, Treatment& value, std::string purpose) {
   return choice<Treatment>(std::move(name), value,
                            {{"ignore", Treatment::Ignore},
                             {"event", Treatment::Event},
+                            {"taint", Treatment::Taint},
+                            {"cordon", Treatment::Cordon},
                             {"drain", Treatment::Drain},
                             {"drain-at", Treatment::DrainAt}},
                            std::move(purpose));
@@ -67,6 +69,8 @@ std::vector<Key> policy_keys(PolicyConfig& p) {
           codes(p.codes),
           duration("lead", p.lead, 10s, 24h, "drain-at: so long ahead of the time the notice names."),
           duration("assumed-window", p.assumed_window, 10s, 1h, "A drain's, when the notice names no time."),
+          duration("mark-expiry", p.mark_expiry, 1min, 24h * 7,
+                   "taint and cordon: they end so long after the time the notice names, or after the notice."),
           duration("rebalance-minimum-age", p.rebalance_minimum_age, 0s, 24h, "A younger node is only told of it."),
           duration("rebalance-period", p.rebalance_period, 1min, 24h, "At most one is acted upon in it.")};
 }

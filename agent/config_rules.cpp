@@ -127,6 +127,10 @@ bool reaches_listener(const Endpoint& upstream, const Endpoint& listen, const st
   return upstream.address.is_loopback() || upstream.address == node_ip;
 }
 
+bool serves_dns(const Config& config) {
+  return !config.dns.listen.empty() || config.takeover.mode != TakeoverConfig::Mode::None;
+}
+
 void check_rules(const Config& config, const Problem& problem) {
   const DnsConfig& dns = config.dns;
   const InterruptionConfig& interruption = config.interruption;
@@ -143,8 +147,7 @@ void check_rules(const Config& config, const Problem& problem) {
   }
   if (dns.listen.empty() && config.takeover.mode == TakeoverConfig::Mode::Intercept)
     problem("dns.listen", "is empty: takeover.mode is intercept");
-  if (dns.listen.empty() && config.takeover.mode == TakeoverConfig::Mode::None &&
-      interruption.source == InterruptionConfig::Source::None)
+  if (!serves_dns(config) && interruption.source == InterruptionConfig::Source::None)
     problem("dns.listen", "is empty, and interruption.source is none: there is nothing to do");
   std::set<std::string> listens;
   for (const AddressSpec& listen : dns.listen) {

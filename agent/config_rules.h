@@ -16,4 +16,7 @@ bool reaches_listener(const Endpoint& upstream, const Endpoint& listen, const st
 // Calls `problem(dotted key, message)` for each.
 void check_rules(const Config& config, const std::function<void(const std::string&, const std::string&)>& problem);
 
+// Without an address to listen on, it is the interruption half alone.
+bool serves_dns(const Config& config);
+
 }  // namespace lastlight

@@ -25,6 +25,7 @@ void Controller::on_source(const SourceEvent& event) {
     const Treatment treatment = policy_.on_notice(*notice, loop_.now());
     follow_policy();  // the cordon leaves before anything is told
     listener_.noticed(*notice, treatment);
+    if (treatment != Treatment::Ignore) drain_.tell(*notice);
   } else if (const auto* withdrawn = std::get_if<Withdrawn>(&event)) {
     policy_.on_withdrawn(withdrawn->id);
     follow_policy();
@@ -35,7 +36,7 @@ void Controller::on_source(const SourceEvent& event) {
 }
 
 void Controller::on_fact(const Fact& fact) {
-  if (fact.kind == Fact::Kind::Drained) sources_.may_start(drained_for_);
+  if (fact.kind == Fact::Kind::Drained) sources_.may_start(doing_ ? doing_->id : "");
   listener_.fact(fact);
 }
 
@@ -44,16 +45,19 @@ void Controller::follow_policy() {
   const Stance stance = policy_.decide(now);
   policy_timer_.start_at(stance.wake);
   notice_ = stance.nearest;
-  if (!stance.drain) {
-    if (!std::exchange(drained_for_, {}).empty()) drain_.withdraw();
-    return;
+  std::optional<Doing> next;
+  if (stance.drain) {
+    next = Doing{.id = stance.drain->id, .until = stance.drain->deadline, .mark = kube::Mark::Drain};
+  } else if (stance.mark) {
+    next = Doing{.id = stance.mark->notice.id, .until = stance.mark->until, .mark = stance.mark->mark};
   }
-  if (drained_for_ == stance.drain->id && drained_until_ == stance.drain->deadline) return;
-  drained_for_ = stance.drain->id;
-  drained_until_ = stance.drain->deadline;
+  if (next == doing_) return;
+  doing_ = next;
+  if (!doing_) return drain_.withdraw();
+  if (!stance.drain) return drain_.mark_for(*stance.mark);
   drain_.drain_for(*stance.drain);
   // An earlier life of the agent may have drained before the source told this one what for.
-  if (drain_.drain()->drained()) sources_.may_start(drained_for_);
+  if (drain_.drain()->drained()) sources_.may_start(doing_->id);
 }
 
 void Controller::hold(std::optional<Instant> until) {

@@ -52,8 +52,14 @@ class Controller {
   Listener listener_;
   Policy policy_;
   std::optional<Notice> notice_;
-  std::string drained_for_;  // the id of the notice; empty: no drain is wanted
-  Instant drained_until_{};
+  // What is done at present; none: no drain and no mark is wanted.
+  struct Doing {
+    std::string id;  // of the notice
+    Instant until{};
+    kube::Mark mark = kube::Mark::Drain;
+    bool operator==(const Doing&) const = default;
+  };
+  std::optional<Doing> doing_;
   DrainRunner drain_;
   io::Timer policy_timer_;
   SourceRunner sources_;

@@ -49,10 +49,13 @@ DrainStep Drain::start(const SavedDrain& saved, Instant now, bool announced) {
   const bool going_on = active(now);
   const bool moved = !going_on || saved.notice.id != saved_.notice.id ||
                      std::chrono::abs(saved.notice.deadline - window_.deadline) >= kEachSecond;
-  if (!going_on) window_.noticed = std::min(saved.noticed, now);
+  if (!going_on) {
+    window_.noticed = std::min(saved.noticed, now);
+    cordoned_at_.reset();
+  }
   window_.deadline = saved.notice.deadline;
   started_ = true;
-  announced_ = announced;
+  marks_end_ = announced ? kNever : window_.deadline + kMarksOutlast;
   withdrawn_ = false;
   ended_ = false;
   if (moved) {
@@ -63,18 +66,22 @@ DrainStep Drain::start(const SavedDrain& saved, Instant now, bool announced) {
     ended_ = true;
     return advance(now);
   }
-  if (moved) marks_.set(to_text(saved_), now);
-  if (!going_on) {
-    const auto left = std::chrono::round<seconds>(window_.deadline - now).count();
-    fact(Fact::Kind::Started, now, node_, saved_.notice.id);
-    tell_node(now, "Normal", "SpotInterruption",
-              "Spot interruption notice received: this instance ends in " + std::to_string(left) + " s");
-  }
+  if (moved) marks_.set(to_text(saved_), kube::Mark::Drain, now);
+  if (!going_on) fact(Fact::Kind::Started, now, node_, saved_.notice.id);
+  return advance(now);
+}
+
+DrainStep Drain::mark(const SavedDrain& saved, Instant now, bool announced) {
+  if (active(now)) fact(Fact::Kind::Withdrawn, now, node_, saved_.notice.id);
+  started_ = false;
+  saved_ = saved;
+  marks_end_ = announced ? kNever : saved.notice.deadline;
+  marks_.set(to_text(saved_), saved.mark, now);
   return advance(now);
 }
 
 DrainStep Drain::withdraw(Instant now) {
-  announced_ = false;
+  marks_end_ = active(now) || !started_ ? now : window_.deadline + kMarksOutlast;
   if (active(now)) {
     fact(Fact::Kind::Withdrawn, now, node_, saved_.notice.id);
     withdrawn_ = true;
@@ -106,15 +113,13 @@ DrainStep Drain::advance(Instant now) {
     stop_watch();
     stop_node_watch();
     if (started_ && !withdrawn_ && !std::exchange(ended_, true)) end(now);
-    if (started_ && !announced_) {
-      const Instant over = withdrawn_ ? now : window_.deadline + kMarksOutlast;
-      if (now >= over) {
-        marks_.clear(now);
-      } else {
-        step.wake = over;
-      }
+    if (now >= marks_end_) {
+      marks_.clear(now);
+    } else {
+      step.wake = marks_end_;
     }
-    if (marks_.clearing()) order_marks(step, now);
+    if (marks_.clearing() || !started_) order_marks(step, now);
+    if (!silent(now)) order_events(step, now);
   }
   step.cancel = std::exchange(cancel_, {});
   return step;

@@ -168,21 +168,28 @@ class Drain {
   // Again with a new notice: the deadline moves. `announced`: by its source, now; else it is what was saved before a
   // restart, and nobody will withdraw it.
   DrainStep start(const SavedDrain& saved, Instant now, bool announced = true);
+  // Marks the node and leaves its pods alone; a drain ends as if it had been withdrawn. Not `announced`: until the
+  // saved deadline.
+  DrainStep mark(const SavedDrain& saved, Instant now, bool announced = true);
   DrainStep withdraw(Instant now);  // no further request for a pod; what was told stays told; marks go
   DrainStep unmark(Instant now);    // what an earlier boot has left on the node
   DrainStep on_reply(std::uint64_t id, const HttpReply& reply, Instant now);
   DrainStep on_watch_bytes(std::uint64_t id, std::string_view bytes, Instant now);
   DrainStep tick(Instant now);
+  DrainStep tell_notice(const Notice& notice, Instant now);  // by an Event on the node
+  DrainStep hear(const HttpReply& reply, Instant now);       // of a request of somebody else's: the server's clock
   // No eviction before this instant, but never past a pod's own D; none lets them go at once.
   void hold(std::optional<Instant> until) { held_until_ = until; }
 
   bool active(Instant now) const { return started_ && !withdrawn_ && now < window_.deadline; }
   bool cordoned() const { return marks_.cordoned(); }
   bool unmarked() const { return marks_.clearing() && marks_.idle(); }
+  bool marks() const { return !saved_.node.empty(); }  // or has; of this life or one before
   bool all_told() const;  // every pod that can be told was; pods bound later make it false again
   bool drained() const;   // and all of them are gone
   DrainOutcome outcome() const;
   const Window& window() const { return window_; }
+  std::optional<Instant> cordoned_at() const { return cordoned_at_; }  // first granted for this drain
   const SavedDrain& saved() const { return saved_; }
   const std::map<std::string, PodRecord>& pods() const { return pods_; }  // by UID
   const DrainCounters& counters() const { return counters_; }
@@ -218,6 +225,7 @@ class Drain {
   Tier front_tier() const;
   Instant due(const PodRecord& record, Tier front, Instant now) const;
 
+  void note_clock(const HttpReply& reply, Instant now);
   void on_marks(const std::vector<NodeMarks::Told>& told, Instant now);
   void on_node_watch_end(const HttpReply& reply, Instant now);
   void on_node_line(std::string_view line, Instant now);
@@ -245,6 +253,8 @@ class Drain {
   void retry(PodRecord& record, Instant now, Duration at_least);
   void fact(Fact::Kind kind, Instant now, std::string subject, std::string text = {});
   void tell_node(Instant now, std::string type, std::string reason, std::string message);
+  void tell_node(Instant now, std::string_view id, std::string type, std::string reason, std::string message);
+  bool silent(Instant now) const;
   void tell_pod(Instant now, const kube::Pod& pod, std::string reason, std::string message);
   void tell(Instant now, kube::NodeEvent event);
   std::string event_time(Instant now) const;
@@ -255,12 +265,13 @@ class Drain {
   Uniform uniform_;
 
   bool started_ = false;
-  bool announced_ = false;
   bool withdrawn_ = false;
   bool ended_ = false;  // the account was given
   SavedDrain saved_;
   Window window_{};
   NodeMarks marks_;
+  Instant marks_end_ = kNever;
+  std::optional<Instant> cordoned_at_;
   bool shutting_down_ = false;  // the kubelet stops the pods by itself
   std::optional<Instant> held_until_;
 

@@ -26,10 +26,7 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
   if (found == flights_.end()) return advance(now);  // cancelled before
   const Flight flight = std::move(found->second);
   flights_.erase(found);
-  if (reply.status != 0) {
-    heard_ = true;
-    if (const auto date = parse_http_date(reply.header("Date"))) server_clock_.emplace(*date, now);
-  }
+  note_clock(reply, now);
   if (flight.call == Call::Evict || flight.call == Call::Delete || flight.call == Call::Mark ||
       flight.call == Call::Event) {
     --in_flight_;
@@ -67,6 +64,17 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
   return advance(now);
 }
 
+DrainStep Drain::hear(const HttpReply& reply, Instant now) {
+  note_clock(reply, now);
+  return advance(now);
+}
+
+void Drain::note_clock(const HttpReply& reply, Instant now) {
+  if (reply.status == 0) return;
+  heard_ = true;
+  if (const auto date = parse_http_date(reply.header("Date"))) server_clock_.emplace(*date, now);
+}
+
 void Drain::retry(Once& call, Instant now) {
   call.next_try = now + backoff(policy_.retry_min, std::max<Duration>(policy_.retry_min, kOnceRetryMax),
                                 ++call.failures, uniform_());
@@ -82,6 +90,7 @@ void Drain::on_marks(const std::vector<NodeMarks::Told>& told, Instant now) {
   for (const auto& [what, text] : told) {
     switch (what) {
       case Happened::Cordoned:
+        if (!cordoned_at_) cordoned_at_ = now;
         fact(Fact::Kind::Cordoned, now, node_, text);
         tell_node(now, "Normal", "Cordon", "Node successfully cordoned");
         break;
@@ -109,6 +118,7 @@ void Drain::on_marks(const std::vector<NodeMarks::Told>& told, Instant now) {
         break;
       case Happened::Unmarked:
         fact(Fact::Kind::Unmarked, now, node_, text);
+        tell_node(now, "Normal", "Uncordon", "Node successfully uncordoned");
         break;
       case Happened::UnmarkFailed:
         fact(Fact::Kind::UnmarkFailed, now, node_, text);

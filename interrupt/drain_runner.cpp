@@ -50,30 +50,50 @@ void DrainRunner::begin() {
 
 // The file, or the node's annotation where the file is gone.
 void DrainRunner::go_on_from(const SavedDrain& saved) {
-  if (saved.node != config_.node_name || saved.owner != kOwner || drain() != nullptr) return;
+  if (saved.node != config_.node_name || saved.owner != kOwner || drain_.marks()) return;
+  const Instant now = loop_.now();
   read_token();
-  if (saved.boot == boot_) {
-    carry_out(drain_.start(saved, loop_.now(), false));
+  if (saved.boot != boot_) {
+    carry_out(drain_.unmark(now));  // that machine, or that life of it, has ended
+  } else if (saved.mark == kube::Mark::Drain) {
+    carry_out(drain_.start(saved, now, false));
   } else {
-    carry_out(drain_.unmark(loop_.now()));  // that machine, or that life of it, has ended
+    carry_out(drain_.mark(saved, now, false));
   }
 }
 
-void DrainRunner::drain_for(const Notice& notice) {
+SavedDrain DrainRunner::saved_for(const Notice& notice, Instant until) {
   const Instant now = loop_.now();
-  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(notice.deadline - now);
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(until - now);
+  SavedDrain saved{.notice = notice,
+                   .noticed = now,
+                   .node = config_.node_name,
+                   .boot = boot_,
+                   .owner = kOwner,
+                   .until = format_rfc3339(io::Loop::read_wall_clock() + left)};
+  saved.notice.deadline = until;
+  return saved;
+}
+
+void DrainRunner::drain_for(const Notice& notice) {
   read_token();
-  carry_out(drain_.start({.notice = notice,
-                          .noticed = now,
-                          .node = config_.node_name,
-                          .boot = boot_,
-                          .owner = kOwner,
-                          .until = format_rfc3339(io::Loop::read_wall_clock() + left)},
-                         now));
+  carry_out(drain_.start(saved_for(notice, notice.deadline), loop_.now()));
+}
+
+void DrainRunner::mark_for(const Marking& marking) {
+  read_token();
+  SavedDrain saved = saved_for(marking.notice, marking.until);
+  saved.mark = marking.mark;
+  carry_out(drain_.mark(saved, loop_.now()));
 }
 
 void DrainRunner::withdraw() {
-  if (drain() != nullptr) carry_out(drain_.withdraw(loop_.now()));
+  if (drain_.marks()) carry_out(drain_.withdraw(loop_.now()));
+}
+
+void DrainRunner::tell(const Notice& notice) {
+  read_token();
+  carry_out(drain_.tell_notice(notice, loop_.now()));
 }
 
 void DrainRunner::hold(std::optional<Instant> until) {
@@ -133,6 +153,7 @@ void DrainRunner::check() {
   }
   check_request_ = api_.send(std::move(*request), [this](const HttpReply& reply) {
     check_request_ = 0;
+    carry_out(drain_.hear(reply, loop_.now()));
     const std::vector<std::string> before = check_.missing();
     if (const auto node = check_.on_reply(reply, loop_.now(), uniform_())) {
       if (const auto saved = read_saved_drain(node->annotation)) go_on_from(*saved);
@@ -150,7 +171,7 @@ void DrainRunner::read_token() {
 
 void DrainRunner::save() {
   if (config_.drain.state_file.empty()) return;
-  const std::string wanted = drain_.unmarked() || drain() == nullptr ? "" : to_text(drain_.saved());
+  const std::string wanted = drain_.unmarked() || !drain_.marks() ? "" : to_text(drain_.saved());
   const bool kept_for_unmarking = wanted.empty() && !drain_.unmarked();
   if (wanted == saved_text_ || kept_for_unmarking) return;
   // One that cannot be written is not tried again until there is something new to say: the annotation has it too.

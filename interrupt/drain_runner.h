@@ -1,6 +1,6 @@
-// The shell of one node's drain: its timer, its HTTP, and what outlives a crash of the agent: a copy of the node's
-// annotation in a small file. It reads the service account's token before each step, since the kubelet rotates it, and
-// checks at start and each hour that a drain would be permitted.
+// The shell of one node's drain, or of its marks alone: its timer, its HTTP, and what outlives a crash of the agent: a
+// copy of the node's annotation in a small file. It reads the service account's token before each step, since the
+// kubelet rotates it, and checks at start and each hour that a drain would be permitted.
 #pragma once
 
 #include <functional>
@@ -12,6 +12,7 @@
 #include "agent/io/http_client.h"
 #include "agent/io/timer.h"
 #include "interrupt/drain.h"
+#include "interrupt/policy.h"
 #include "interrupt/self_check.h"
 
 namespace lastlight::interrupt {
@@ -29,7 +30,9 @@ class DrainRunner {
   ~DrainRunner();
 
   void drain_for(const Notice& notice);
+  void mark_for(const Marking& marking);
   void withdraw();
+  void tell(const Notice& notice);  // by a Kubernetes Event, after what is more urgent
   // Evictions wait until then; none: they need not.
   void hold(std::optional<Instant> until);
 
@@ -38,6 +41,7 @@ class DrainRunner {
 
  private:
   void begin();
+  SavedDrain saved_for(const Notice& notice, Instant until);
   void go_on_from(const SavedDrain& saved);
   void carry_out(DrainStep step);
   void send(Order order);

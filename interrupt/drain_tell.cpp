@@ -39,6 +39,11 @@ std::string_view fate_name(Fate fate) {
   return kNames.at(static_cast<std::size_t>(fate));
 }
 
+// After T nothing is asked of the API server: the machine ends, or nobody knows yet that it does not.
+bool Drain::silent(Instant now) const {
+  return started_ && !withdrawn_ && now < window_.deadline + kMarksOutlast;
+}
+
 void Drain::order_events(DrainStep& step, Instant now) {
   if (!heard_) return;  // until then their time, which is the server's, is not known
   for (std::size_t i = 0; i < events_.size(); ++i) {
@@ -93,10 +98,25 @@ std::vector<Fact> Drain::take_facts() {
   return std::exchange(facts_, {});
 }
 
+DrainStep Drain::tell_notice(const Notice& notice, Instant now) {
+  std::string text = std::string(kind_name(notice.kind)) + " notice of " + notice.source;
+  if (!notice.code.empty()) text += " (" + notice.code + ")";
+  if (notice.deadline != kNever) {
+    const auto left = std::chrono::round<std::chrono::seconds>(notice.deadline - now).count();
+    text += ": " + std::string(action_name(notice.action)) + " in " + std::to_string(std::max<long>(left, 0)) + " s";
+  }
+  tell_node(now, notice.id, "Normal", std::string(event_reason(notice.kind)), std::move(text));
+  return advance(now);
+}
+
 void Drain::tell_node(Instant now, std::string type, std::string reason, std::string message) {
+  tell_node(now, saved_.notice.id, std::move(type), std::move(reason), std::move(message));
+}
+
+void Drain::tell_node(Instant now, std::string_view id, std::string type, std::string reason, std::string message) {
   tell(now, {.node = node_,
              .pod = {},
-             .name = event_name(node_, reason, saved_.notice.id),
+             .name = event_name(node_, reason, id),
              .type = std::move(type),
              .reason = std::move(reason),
              .message = std::move(message),
@@ -114,6 +134,9 @@ void Drain::tell_pod(Instant now, const kube::Pod& pod, std::string reason, std:
 }
 
 void Drain::tell(Instant now, kube::NodeEvent event) {
+  const auto settled = [](const PendingEvent& each) { return each.call.done || each.call.hopeless; };
+  const auto in_flight = [](const PendingEvent& each) { return each.call.in_flight; };
+  if (events_.size() >= kMaxEvents && std::ranges::none_of(events_, in_flight)) std::erase_if(events_, settled);
   if (events_.size() >= kMaxEvents) {
     ++counters_.events_over_bound;
     return;

@@ -32,9 +32,17 @@ void NodeMarks::retry(Instant now, double uniform) {
   at_ = now + backoff(kRetryMin, clearing_ ? Duration(kClearRetryMax) : Duration(kRetryMax), ++failures_, uniform);
 }
 
-void NodeMarks::set(const std::string& value, Instant now) {
-  if (!clearing_ && value == value_) return;
+void NodeMarks::set(const std::string& value, kube::Mark mark, Instant now) {
+  if (!clearing_ && value == value_ && mark == mark_) return;
+  const bool marked = clearing_ ? !idle() : !value_.empty();
+  if (marked && mark < mark_) {
+    clear(now);
+    afterwards_.emplace(value, mark);
+    return;
+  }
+  afterwards_.reset();
   value_ = value;
+  mark_ = mark;
   clearing_ = false;
   hopeless_ = false;
   denials_ = 0;
@@ -45,11 +53,18 @@ void NodeMarks::set(const std::string& value, Instant now) {
 }
 
 void NodeMarks::clear(Instant now) {
+  afterwards_.reset();
   if (std::exchange(clearing_, true)) return;
   told_failure_ = false;
   value_.clear();
   restart_ = in_flight_;
   go(Step::ReadToClear, now);
+}
+
+void NodeMarks::cleared(Instant now) {
+  cordoned_ = false;
+  go(Step::Done, now);
+  if (const auto next = std::exchange(afterwards_, std::nullopt)) set(next->first, next->second, now);
 }
 
 Instant NodeMarks::wake() const {
@@ -67,10 +82,10 @@ std::optional<NodeMarks::Next> NodeMarks::next(Instant now) {
   switch (step_) {
     case Step::Cordon:
       ++writes_;
-      return Next{Call::Cordon, kube::cordon_node(server_, node_, value_)};
+      return Next{Call::Cordon, kube::mark_node(server_, node_, value_, mark_)};
     case Step::Taint:
       ++writes_;
-      return Next{Call::Taint, kube::add_taint(server_, node_, taint_, to_list_)};
+      return Next{Call::Taint, kube::add_taint(server_, node_, *wanted_taint(), to_list_)};
     case Step::ReadForTaint:
     case Step::ReadToClear:
       return Next{Call::Read, kube::get_node(server_, node_)};
@@ -84,7 +99,7 @@ std::optional<NodeMarks::Next> NodeMarks::next(Instant now) {
       break;
   }
   in_flight_ = false;
-  step_ = Step::Done;
+  cleared(now);  // in the meantime somebody took everything away
   return std::nullopt;
 }
 
@@ -94,8 +109,14 @@ void NodeMarks::read(const HttpReply& reply) {
   if (auto node = kube::read_node(*json)) seen_ = std::move(*node);
 }
 
+const kube::Taint* NodeMarks::wanted_taint() const {
+  if (mark_ == kube::Mark::SoftTaint) return &soft_;
+  return mark_ == kube::Mark::Drain && !taint_.key.empty() ? &taint_ : nullptr;
+}
+
 bool NodeMarks::tainted() const {
-  return std::ranges::find(seen_.taints, taint_.key, &kube::Taint::key) != seen_.taints.end();
+  const kube::Taint* wanted = wanted_taint();
+  return wanted == nullptr || std::ranges::find(seen_.taints, wanted->key, &kube::Taint::key) != seen_.taints.end();
 }
 
 std::vector<NodeMarks::Told> NodeMarks::on_reply(const HttpReply& reply, Instant now, double uniform) {
@@ -125,19 +146,20 @@ std::vector<NodeMarks::Told> NodeMarks::on_reply(const HttpReply& reply, Instant
 void NodeMarks::on_cordon(const HttpReply& reply, Instant now, double uniform, std::vector<Told>& told) {
   if (reply.ok()) {
     read(reply);
-    cordoned_ = true;
     hopeless_ = false;
-    told.push_back({Happened::Cordoned, seen_.our_cordon || !seen_.unschedulable ? "" : "it was cordoned before"});
+    cordoned_ = mark_ >= kube::Mark::Cordon;
+    if (cordoned_)
+      told.push_back({Happened::Cordoned, seen_.our_cordon || !seen_.unschedulable ? "" : "it was cordoned before"});
     taint_tries_ = 0;
     to_list_ = seen_.has_taints || seen_.name.empty();
-    go(taint_.key.empty() || tainted() ? Step::Done : Step::Taint, now);
+    go(tainted() ? Step::Done : Step::Taint, now);
     return;
   }
   // No right, or an admission denial: the pods are told all the same. No repetition helps, but that an API server that
   // has just started denies everything until it has read its roles.
   const bool denied = reply.status == 403 || reply.status == 422;
   if (denied ? !std::exchange(hopeless_, true) : failures_ == 0)
-    told.push_back({Happened::CordonFailed, describe(reply)});
+    told.push_back({mark_ >= kube::Mark::Cordon ? Happened::CordonFailed : Happened::TaintFailed, describe(reply)});
   if (denied && (reply.status == 422 || ++denials_ >= kDenials)) {
     step_ = Step::Done;
   } else {
@@ -153,7 +175,7 @@ void NodeMarks::taint_failed(const HttpReply& reply, Instant now, std::vector<To
 void NodeMarks::on_taint(const HttpReply& reply, Instant now, double uniform, std::vector<Told>& told) {
   if (reply.ok()) {
     read(reply);
-    told.push_back({Happened::Tainted, taint_.key});
+    told.push_back({Happened::Tainted, wanted_taint()->key});
     go(Step::Done, now);
   } else if (reply.status == 422 && ++taint_tries_ < kTaintTries) {
     // There is no list to add to, or there is one by now; or it is there already, by a call whose reply was lost.
@@ -172,19 +194,16 @@ void NodeMarks::on_read(const HttpReply& reply, Instant now, double uniform, std
     read(reply);
     to_list_ = seen_.has_taints;
     if (!tainted()) return go(Step::Taint, now);
-    told.push_back({Happened::Tainted, taint_.key});
+    told.push_back({Happened::Tainted, wanted_taint()->key});
     go(Step::Done, now);
   } else if (reply.ok()) {
     read(reply);
     const unsigned failures = failures_;
     go(Step::Unmark, now);
     failures_ = failures;
-    if (kube::unmark_node(server_, seen_, taint_.key)) return;
-    cordoned_ = false;
-    go(Step::Done, now);
+    if (!kube::unmark_node(server_, seen_, taint_.key)) cleared(now);
   } else if (reply.status == 404) {
-    cordoned_ = false;
-    go(Step::Done, now);
+    cleared(now);
   } else {
     retry(now, uniform);
   }
@@ -195,9 +214,7 @@ void NodeMarks::on_unmark(const HttpReply& reply, Instant now, double uniform, s
     const bool left = seen_.unschedulable && !seen_.our_cordon;
     told.push_back({Happened::Unmarked, left ? "the cordon was somebody else's before: it stays" : ""});
     read(reply);
-    cordoned_ = false;
-    go(Step::Done, now);
-    return;
+    return cleared(now);
   }
   // 422: somebody changed it in between, so look again. The rest, a missing right included, is tried until it works.
   if (reply.status != 422 && !std::exchange(told_failure_, true)) {

@@ -1,6 +1,7 @@
-// The node's marks as a small state machine: cordon, label and annotation in one PATCH, the taint in a second; later
+// The node's marks as a small state machine: annotation, cordon and label in one PATCH, the taint in a second; later
 // their removal, each tested for our value first. It owns what is known of the Node object and which call is next; at
 // most one of its calls is in flight. It never touches what others put there: a foreign taint, label or cordon stays.
+//   - A weaker mark takes the place of a stronger one by taking that away first.
 //   - 403, or 422 from the cordon, is permanent: told once. Everything else is tried again for as long as it is wanted.
 //   - A person uncordons: cordoned once more; the second time it is told and left.
 //   - The Node object was deleted: marked again once it is back.
@@ -9,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/base/backoff.h"
@@ -45,7 +47,7 @@ class NodeMarks {
         server_(server) {}
 
   // `value` of the annotation; the same again changes nothing, another is written.
-  void set(const std::string& value, Instant now);
+  void set(const std::string& value, kube::Mark mark, Instant now);
   void clear(Instant now);
 
   std::optional<Next> next(Instant now);
@@ -67,7 +69,9 @@ class NodeMarks {
   enum class Step { Done, Cordon, Taint, ReadForTaint, ReadToClear, Unmark };
   void go(Step step, Instant now);
   void retry(Instant now, double uniform);
+  void cleared(Instant now);
   void read(const HttpReply& reply);
+  const kube::Taint* wanted_taint() const;
   bool tainted() const;
   void on_cordon(const HttpReply& reply, Instant now, double uniform, std::vector<Told>& told);
   void on_taint(const HttpReply& reply, Instant now, double uniform, std::vector<Told>& told);
@@ -77,9 +81,12 @@ class NodeMarks {
 
   const std::string node_;
   const kube::Taint taint_;
+  const kube::Taint soft_{.key = std::string(kube::kSoftTaint), .value = {}, .effect = "PreferNoSchedule"};
   const kube::Server& server_;
   std::string value_;
-  kube::Node seen_;  // as the newest answer or event had it
+  kube::Mark mark_ = kube::Mark::SoftTaint;
+  std::optional<std::pair<std::string, kube::Mark>> afterwards_;  // to set() once what is there was taken away
+  kube::Node seen_;                                               // as the newest answer or event had it
   Step step_ = Step::Done;
   bool in_flight_ = false;
   bool restart_ = false;  // set() or clear() came while a call was in flight

@@ -17,4 +17,26 @@ std::string_view action_name(NoticeAction action) {
   return kNames.at(static_cast<std::size_t>(action));
 }
 
+std::string_view event_reason(NoticeKind kind) {
+  switch (kind) {
+    case NoticeKind::SpotTerminate:
+    case NoticeKind::SpotStop:
+    case NoticeKind::SpotHibernate:
+    case NoticeKind::Preempt:
+      return "SpotInterruption";
+    case NoticeKind::AsgTerminate:
+      return "ASGLifecycle";
+    case NoticeKind::Rebalance:
+      return "RebalanceRecommendation";
+    case NoticeKind::Terminate:
+    case NoticeKind::Reboot:
+    case NoticeKind::Redeploy:
+    case NoticeKind::Maintenance:
+    case NoticeKind::Freeze:
+    case NoticeKind::LiveMigration:
+      return "ScheduledEvent";
+  }
+  return "UnknownInterruption";
+}
+
 }  // namespace lastlight::interrupt

@@ -41,6 +41,7 @@ struct Notice {
   Instant heard{};                     // the reply's arrival
   std::optional<Instant> unseen = {};  // when the last request went out whose reply did not have it
   bool alone = false;                  // the announcement names this machine and no other
+  std::optional<Instant> made = {};    // where it names no time of an end, but that of its making
 };
 
 // The source no longer announces the notice with this id.
@@ -52,5 +53,8 @@ struct Withdrawn {
 // As the configuration, logs, metrics, webhooks and the notice endpoint spell them: "spot-terminate", "hibernate".
 std::string_view kind_name(NoticeKind kind);
 std::string_view action_name(NoticeAction action);
+// The reason of a Kubernetes Event about it: the words that aws-node-termination-handler has for the same, so that
+// alerts on them go on working.
+std::string_view event_reason(NoticeKind kind);
 
 }  // namespace lastlight::interrupt

@@ -37,6 +37,12 @@ Treatment by_kind(const PolicyConfig& config, NoticeKind kind) {
   return Treatment::Event;
 }
 
+std::optional<kube::Mark> mark_of(Treatment treatment) {
+  if (treatment == Treatment::Taint) return kube::Mark::SoftTaint;
+  if (treatment == Treatment::Cordon) return kube::Mark::Cordon;
+  return std::nullopt;
+}
+
 // Which of two is to be acted upon: the one that ends first, of those whose end is still to come.
 bool more_urgent(const Notice& a, const std::optional<Notice>& b, Instant now) {
   if (!b) return true;
@@ -46,7 +52,7 @@ bool more_urgent(const Notice& a, const std::optional<Notice>& b, Instant now) {
 }  // namespace
 
 std::string_view treatment_name(Treatment treatment) {
-  static constexpr std::array<std::string_view, 4> kNames = {"ignore", "event", "drain", "drain-at"};
+  static constexpr std::array<std::string_view, 6> kNames = {"ignore", "event", "taint", "cordon", "drain", "drain-at"};
   return kNames.at(static_cast<std::size_t>(treatment));
 }
 
@@ -68,6 +74,7 @@ Treatment Policy::on_notice(const Notice& notice, Instant now) {
   Notice dated = notice;
   if (known != standing_.end()) {
     if (notice.deadline == kNever) dated.deadline = known->notice.deadline;
+    dated.made = known->notice.made;
     known->notice = std::move(dated);
     return known->treatment;
   }
@@ -88,6 +95,7 @@ Treatment Policy::on_notice(const Notice& notice, Instant now) {
     ++counters_.over_bound;
     return Treatment::Ignore;
   }
+  if (!dated.made) dated.made = now;
   standing_.push_back({.notice = std::move(dated), .treatment = treatment});
   return treatment;
 }
@@ -98,6 +106,18 @@ void Policy::on_withdrawn(std::string_view id) {
 
 bool Policy::standing(std::string_view id) const {
   return std::ranges::any_of(standing_, [&](const Standing& each) { return each.notice.id == id; });
+}
+
+// The strongest mark, and of equals the one that lasts longest.
+void Policy::consider_mark(Stance& stance, const Standing& each, Instant now) const {
+  const Notice& notice = each.notice;
+  const Instant from = notice.deadline == kNever ? notice.made.value_or(now) : notice.deadline;
+  const Instant until = from + config_.mark_expiry;
+  if (now >= until) return;
+  stance.wake = std::min(stance.wake, until);
+  const kube::Mark mark = *mark_of(each.treatment);
+  if (stance.mark && std::pair(stance.mark->mark, stance.mark->until) >= std::pair(mark, until)) return;
+  stance.mark = Marking{.notice = notice, .mark = mark, .until = until};
 }
 
 Stance Policy::decide(Instant now) const {
@@ -111,6 +131,10 @@ Stance Policy::decide(Instant now) const {
         continue;
       case Treatment::Event:
         break;
+      case Treatment::Taint:
+      case Treatment::Cordon:
+        consider_mark(stance, each, now);
+        break;
       case Treatment::DrainAt:
         if (now < begins) {
           stance.wake = std::min(stance.wake, begins);
@@ -123,7 +147,10 @@ Stance Policy::decide(Instant now) const {
     }
     if (more_urgent(notice, stance.nearest, now)) stance.nearest = notice;
   }
-  if (stance.drain) stance.nearest = stance.drain;
+  if (stance.drain) {
+    stance.nearest = stance.drain;
+    stance.mark.reset();
+  }
   return stance;
 }
 

@@ -10,12 +10,21 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/kube/node.h"
 #include "interrupt/notice.h"
 
 namespace lastlight::interrupt {
 
+// A mark on the node without a drain. It expires, because some advice is never withdrawn.
+struct Marking {
+  Notice notice;
+  kube::Mark mark = kube::Mark::Cordon;
+  Instant until{};
+};
+
 struct Stance {
   std::optional<Notice> drain;    // what to drain for now: of several the one that ends first; it has a deadline
+  std::optional<Marking> mark;    // else what to mark the node for
   std::optional<Notice> nearest;  // what to tell: what is drained for, else the first to end of those that stand
   Instant wake = kNever;          // ask again then
 };
@@ -48,6 +57,7 @@ class Policy {
   };
   Treatment treatment_of(const Notice& notice) const;
   bool limited(Instant now);
+  void consider_mark(Stance& stance, const Standing& each, Instant now) const;
 
   const PolicyConfig config_;
   std::vector<Standing> standing_;

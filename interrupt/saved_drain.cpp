@@ -1,5 +1,7 @@
 #include "interrupt/saved_drain.h"
 
+#include <array>
+
 #include "agent/base/json.h"
 
 namespace lastlight::interrupt {
@@ -26,6 +28,11 @@ std::optional<Enum> by_name(std::string_view name, std::size_t count, std::strin
   return std::nullopt;
 }
 
+std::string_view mark_name(kube::Mark mark) {
+  static constexpr std::array<std::string_view, 3> kNames = {"taint", "cordon", "drain"};
+  return kNames.at(static_cast<std::size_t>(mark));
+}
+
 }  // namespace
 
 std::string to_text(const SavedDrain& saved) {
@@ -33,6 +40,7 @@ std::string to_text(const SavedDrain& saved) {
                         {"kind", std::string(kind_name(saved.notice.kind))},
                         {"action", std::string(action_name(saved.notice.action))},
                         {"source", saved.notice.source},
+                        {"mark", std::string(mark_name(saved.mark))},
                         {"until", saved.until},
                         {"node", saved.node},
                         {"owner", saved.owner},
@@ -47,6 +55,9 @@ std::optional<SavedDrain> read_saved_drain(std::string_view text) {
   SavedDrain saved;
   const auto kind = by_name<NoticeKind>(string_at(*json, "kind"), kNoticeKinds, kind_name);
   const auto action = by_name<NoticeAction>(string_at(*json, "action"), kNoticeActions, action_name);
+  const std::string given = string_at(*json, "mark");
+  // An agent from before there were other marks says nothing.
+  const auto mark = given.empty() ? std::optional(kube::Mark::Drain) : by_name<kube::Mark>(given, 3, mark_name);
   const auto noticed = instant_at(*json, "noticed-ms");
   const auto deadline = instant_at(*json, "deadline-ms");
   saved.notice.id = string_at(*json, "event");
@@ -55,7 +66,9 @@ std::optional<SavedDrain> read_saved_drain(std::string_view text) {
   saved.node = string_at(*json, "node");
   saved.owner = string_at(*json, "owner");
   saved.boot = string_at(*json, "boot");
-  if (!kind || !action || !noticed || !deadline || saved.boot.empty() || saved.node.empty()) return std::nullopt;
+  if (!kind || !action || !mark || !noticed || !deadline) return std::nullopt;
+  if (saved.boot.empty() || saved.node.empty()) return std::nullopt;
+  saved.mark = *mark;
   saved.notice.kind = *kind;
   saved.notice.action = *action;
   saved.notice.deadline = *deadline;

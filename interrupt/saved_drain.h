@@ -1,6 +1,6 @@
-// All that is saved of a drain: the plan is recomputed from T and the pods. It is the text of the node's annotation and
-// of the copy on the node's tmpfs. The boot id says whether its instants, which are of the boot clock, still mean
-// anything.
+// All that is saved of a drain, or of a mark without one: the plan is recomputed from T and the pods. It is the text of
+// the node's annotation and of the copy on the node's tmpfs. The boot id says whether its instants, which are of the
+// boot clock, still mean anything.
 #pragma once
 
 #include <optional>
@@ -8,13 +8,15 @@
 #include <string_view>
 
 #include "agent/base/time.h"
+#include "agent/kube/node.h"
 #include "interrupt/notice.h"
 #include "interrupt/plan.h"
 
 namespace lastlight::interrupt {
 
 struct SavedDrain {
-  Notice notice;
+  Notice notice;  // without a drain its deadline is the instant at which the mark is to be taken away
+  kube::Mark mark = kube::Mark::Drain;
   Instant noticed{};
   std::string node;
   std::string boot = {};   // /proc/sys/kernel/random/boot_id

@@ -41,7 +41,7 @@ std::optional<HttpRequest> SelfCheck::next(const kube::Server& server, std::stri
   if (now < wake()) return std::nullopt;
   in_flight_ = true;
   if (step_ == 0) return kube::get_node(server, node);
-  if (step_ == 1) return kube::cordon_node(server, node, "self-check", true);
+  if (step_ == 1) return kube::mark_node(server, node, "self-check", kube::Mark::Drain, true);
   return kube::review_access(server, kNeeded.at(step_ - kFirstReview));
 }
 

@@ -1,5 +1,6 @@
 #include "metrics/scrape.h"
 
+#include <algorithm>
 #include <array>
 
 #include "metrics/families.h"
@@ -218,6 +219,35 @@ void interruption_families(Families& f, const Scrape& s) {
   f.counter("interruption_notices_unheeded", unheeded, number(c.over_bound), {{"reason", "over_bound"}});
 }
 
+// Of the pods that were told to stop: how they ended, or that they have not.
+const char* outcome_of(const interrupt::PodRecord& record) {
+  const bool ended = record.fate == interrupt::Fate::Gone || record.fate == interrupt::Fate::Stays;
+  if (!ended) return "running";
+  return record.by == interrupt::Fate::Deleted ? "deleted" : "in_grace";
+}
+
+void drain_outcome_families(Families& f, const interrupt::Drain& drain) {
+  std::map<std::string, std::uint64_t> told = {{"in_grace", 0}, {"deleted", 0}, {"running", 0}};
+  Instant last = drain.window().noticed;
+  for (const auto& [uid, record] : drain.pods()) {
+    if (!record.told) continue;
+    ++told[outcome_of(record)];
+    last = std::max(last, record.told_at);
+  }
+  for (const auto& [outcome, count] : told) {
+    f.gauge("drain_told_pods",
+            "Pods that were told to stop, by what became of them; at the node's end nothing changes.", number(count),
+            {{"outcome", outcome}});
+  }
+  f.gauge("drain_untold_pods", "Pods not told to stop yet; what is left at the node's end never was.",
+          number(drain.outcome().never_told));
+  f.gauge("drain_last_told_seconds", "From the notice to the latest pod that was told to stop.",
+          seconds(last - drain.window().noticed));
+  const Instant cordoned = drain.cordoned_at().value_or(drain.window().noticed);
+  f.gauge("drain_detect_to_cordon_seconds", "From the notice to the granted cordon; 0 until then.",
+          seconds(cordoned - drain.window().noticed));
+}
+
 void drain_families(Families& f, const Scrape& s) {
   std::array<std::uint64_t, interrupt::kFates> counts{};
   for (const auto& [uid, record] : s.drain->pods())
@@ -259,7 +289,10 @@ std::string render(const Scrape& s) {
   interruption_families(f, s);
   if (s.notice_endpoint != nullptr) notice_endpoint_families(f, s);
   if (s.hooks != nullptr) hook_families(f, s);
-  if (s.drain != nullptr) drain_families(f, s);
+  if (s.drain != nullptr) {
+    drain_families(f, s);
+    drain_outcome_families(f, *s.drain);
+  }
   if (s.self_check != nullptr && s.self_check->finished()) {
     f.gauge("drain_self_check_ok", "1 if the API server would permit a drain, as last checked.",
             s.self_check->missing().empty() ? 1 : 0);

@@ -14,6 +14,7 @@ HttpReply text(int status, std::string body, std::string_view type = "text/plain
 
 HttpReply readyz(const Readiness& facts) {
   std::string body = facts.ready() ? "ready\n" : "not ready\n";
+  if (!facts.serves_dns) return text(200, body + "dns: off\n");
   body += facts.sockets_bound ? "sockets: bound\n" : "sockets: not bound\n";
   if (!facts.self_answer_age) {
     body += "self: no answer yet\n";

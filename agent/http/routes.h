@@ -15,6 +15,7 @@
 namespace lastlight::http {
 
 struct Readiness {
+  bool serves_dns = true;  // else only that the loop turns
   bool sockets_bound = false;
   std::optional<Duration> self_answer_age;  // since a query to ourselves was last answered; absent: never
   Duration self_answer_limit{};             // older than this is not ready
@@ -24,7 +25,9 @@ struct Readiness {
   };
   std::vector<Upstream> upstreams;
 
-  bool ready() const { return sockets_bound && self_answer_age && *self_answer_age <= self_answer_limit; }
+  bool ready() const {
+    return !serves_dns || (sockets_bound && self_answer_age && *self_answer_age <= self_answer_limit);
+  }
 };
 
 struct Sources {

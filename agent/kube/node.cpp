@@ -87,13 +87,17 @@ HttpRequest watch_node(const Server& server, std::string_view node) {
                               "&watch=1&allowWatchBookmarks=true"));
 }
 
-HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation, bool dry_run) {
+HttpRequest mark_node(const Server& server, std::string_view node, std::string_view annotation, Mark mark,
+                      bool dry_run) {
   Json annotations = Json::object();
   annotations[std::string(kAnnotation)] = std::string(annotation);
-  Json labels = Json::object();
-  labels[std::string(kExcludeLabel)] = std::string(kExcludeValue);
-  const Json body = {{"metadata", Json{{"annotations", annotations}, {"labels", labels}}},
-                     {"spec", Json{{"unschedulable", true}}}};
+  Json body = {{"metadata", Json{{"annotations", annotations}}}};
+  if (mark >= Mark::Cordon) body["spec"] = Json{{"unschedulable", true}};
+  if (mark >= Mark::Drain) {
+    Json labels = Json::object();
+    labels[std::string(kExcludeLabel)] = std::string(kExcludeValue);
+    body["metadata"]["labels"] = labels;
+  }
   return with_body(request(server, "PATCH", managed(node_path(node), dry_run)), body, std::string(kMergePatch));
 }
 
@@ -117,9 +121,10 @@ std::optional<HttpRequest> unmark_node(const Server& server, const Node& node, s
     test_and_remove(operations, "/metadata/labels/" + pointer(kExcludeLabel), node.exclude_label);
   }
   if (node.unschedulable && node.our_cordon) test_and_remove(operations, "/spec/unschedulable", true);
-  const auto ours = std::ranges::find(node.taints, taint_key, &Taint::key);
-  if (!taint_key.empty() && ours != node.taints.end()) {
-    test_and_remove(operations, "/spec/taints/" + std::to_string(ours - node.taints.begin()), as_json(*ours));
+  for (std::size_t i = node.taints.size(); i-- > 0;) {  // from the end: a removal moves those behind it
+    const Taint& taint = node.taints[i];
+    if (taint.key.empty() || (taint.key != taint_key && taint.key != kSoftTaint)) continue;
+    test_and_remove(operations, "/spec/taints/" + std::to_string(i), as_json(taint));
   }
   if (operations.empty()) return std::nullopt;
   return with_body(request(server, "PATCH", managed(node_path(node.name), false)), operations, std::string(kJsonPatch));

@@ -17,6 +17,14 @@ inline constexpr std::string_view kManager = "lastlight";  // of the fields we s
 inline constexpr std::string_view kAnnotation = "lastlight.io/interruption";
 inline constexpr std::string_view kExcludeLabel = "node.kubernetes.io/exclude-from-external-load-balancers";
 inline constexpr std::string_view kExcludeValue = "lastlight";
+inline constexpr std::string_view kSoftTaint = "lastlight.io/lastlight-interruption";  // its key
+
+// What is put on a node, besides the annotation that says why; each is more than the one before.
+enum class Mark {
+  SoftTaint,  // PreferNoSchedule
+  Cordon,
+  Drain,  // the cordon, the label that takes it out of load balancers, and a taint NoSchedule
+};
 
 struct Taint {
   std::string key;
@@ -47,15 +55,17 @@ HttpRequest get_node(const Server& server, std::string_view node);
 // The node as it is, then every change: one event stream about one object.
 HttpRequest watch_node(const Server& server, std::string_view node);
 
-// Merge PATCH (RFC 7386) of spec.unschedulable, the label and the annotation. Never a list in it: a merge would erase
-// other people's taints.
-HttpRequest cordon_node(const Server& server, std::string_view node, std::string_view annotation, bool dry_run = false);
+// Merge PATCH (RFC 7386) of the annotation and, by `mark`, of spec.unschedulable and the label. Never a list in it: a
+// merge would erase other people's taints.
+HttpRequest mark_node(const Server& server, std::string_view node, std::string_view annotation, Mark mark,
+                      bool dry_run = false);
 
 // JSON Patch (RFC 6902): `add` to the list, or the list itself where there is none (tested, so that nothing is lost).
 HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list);
 
 // JSON Patch that removes what is still ours, each part tested for our value first: 422 when somebody changed one.
 // None when there is nothing of ours on the node. A cordon that was somebody else's before stays.
+// The taints are ours by their keys, kSoftTaint and `taint_key`.
 std::optional<HttpRequest> unmark_node(const Server& server, const Node& node, std::string_view taint_key);
 
 }  // namespace lastlight::kube

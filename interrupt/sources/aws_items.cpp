@@ -1,4 +1,5 @@
 // What the items of the EC2 metadata service say. Each reader returns false for a reply that is no such item.
+#include <algorithm>
 #include <utility>
 
 #include "agent/base/json.h"
@@ -30,6 +31,14 @@ std::string_view trimmed(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' '))
     text.remove_suffix(1);
   return text;
+}
+
+// By the service's own clock; not in the future.
+std::optional<Instant> made_at(const HttpReply& reply, WallTime made, Instant sent) {
+  const auto date = parse_http_date(reply.header("Date"));
+  if (!date) return std::nullopt;
+  const std::chrono::milliseconds age = *date - made;
+  return sent - std::clamp<std::chrono::milliseconds>(age, 0ms, 24h * 400);
 }
 
 bool is_over(std::string_view state) {
@@ -73,13 +82,15 @@ bool AwsSource::read_rebalance(const HttpReply& reply, Instant sent, Instant now
   }
   const auto json = parse_json(reply.body);
   const std::string time = json ? string_at(*json, "noticeTime") : std::string{};
-  if (!parse_rfc3339(time)) return false;
+  const auto made = parse_rfc3339(time);
+  if (!made) return false;
   rebalance_.saw({{.notice = {.kind = NoticeKind::Rebalance,
                               .action = NoticeAction::None,
                               .deadline = kNever,
                               .id = "aws-rebalance-" + time,
                               .source = "aws",
-                              .code = "rebalance"}}},
+                              .code = "rebalance",
+                              .made = made_at(reply, *made, sent)}}},
                  sent, now, out, counters_);
   return true;
 }

@@ -82,7 +82,7 @@ WRONG = {
     "no choice": ("log: {level: loud}", r":1: log\.level: expected debug, info, warn or error, not \"loud\""),
     "no address": ("dns: {listen: [localhost]}", r":1: dns\.listen: expected a list of IP.*, not \"localhost\""),
     "no such port": ("dns: {listen: [\"127.0.0.1:70000\"]}", r":1: dns\.listen: expected .*not \"127.0.0.1:70000\""),
-    "no listener": ("dns: {listen: []}", r":1: dns\.listen: is empty.*"),
+    "no listener": ("dns: {listen: []}\ninterruption: {source: none}", r":1: dns\.listen: is empty.*"),
     "a zone without name": ("dns:\n  zones:\n    - upstreams: [192.0.2.1]", r":3: dns\.zones\[0\]\.name: is missing.*"),
     "a zone twice": ("dns:\n  zones:\n    - {name: ., upstreams: [192.0.2.1]}\n    - {name: ., upstreams: [192.0.2.1]}",
                      r":4: dns\.zones\[1\]\.name: the zone \. is there already"),

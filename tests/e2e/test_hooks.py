@@ -39,7 +39,7 @@ class Sink(Served):
 def test_the_examples_pass_the_check(tmp_path, agent_binary):  # pylint: disable=unused-argument
     with open(EXAMPLES, encoding="utf-8") as file:
         config = {"node-name": "n", **yaml.safe_load(file)}
-    assert {each["name"] for each in config["hooks"]["webhooks"]} == {"slack", "pagerduty", "teams", "gateway"}
+    assert {each["name"] for each in config["hooks"]["webhooks"]} == {"slack", "pagerduty", "teams", "lifecycle-hook", "gateway"}
     run = command("check", "--config", write_config(tmp_path, config))
     assert run.returncode == 0, run.stderr
     config["hooks"]["webhooks"][0]["body"] = '{"text": "{{ txet }}"}'

@@ -110,13 +110,13 @@ class ApiServer(Served):
         exchange.reply_json(200, self.cluster.get_node(name))
 
     def _patch_node(self, exchange, name):
-        kind = exchange.headers.get("Content-Type", "").partition(";")[0]
-        if kind != {dict: "application/merge-patch+json", list: "application/json-patch+json"}.get(type(exchange.json())):
+        kind, patch = exchange.headers.get("Content-Type", "").partition(";")[0], json.loads(exchange.body)
+        if kind != {dict: "application/merge-patch+json", list: "application/json-patch+json"}.get(type(patch)):
             raise Refused(415, "UnsupportedMediaType", f"the body of the request was in an unknown format: {kind}")
         if exchange.query.get("dryRun") == "All":
             exchange.reply_json(200, self.cluster.get_node(name))
         else:
-            exchange.reply_json(200, self.cluster.patch_node(name, exchange.json()))
+            exchange.reply_json(200, self.cluster.patch_node(name, patch, exchange.query.get("fieldManager", "unknown")))
 
     def _watch_node(self, exchange):
         if exchange.query.get("watch") not in ("1", "true"):

@@ -114,8 +114,8 @@ class Cluster:
                 raise Refused(404, "NotFound", f'nodes "{name}" not found', {"name": name, "kind": "nodes"})
             return copy.deepcopy(self.node)
 
-    def patch_node(self, name, patch):
-        """A merge patch when it is a dict, a JSON Patch when it is a list."""
+    def patch_node(self, name, patch, manager="unknown"):
+        """A merge patch when it is a dict, a JSON Patch when it is a list. Who set spec.unschedulable is in managedFields."""
         with self.changed:
             self.get_node(name)
             wanted = patch.get("metadata", {}).get("resourceVersion") if isinstance(patch, dict) else None
@@ -126,8 +126,11 @@ class Cluster:
             self.node["metadata"]["resourceVersion"] = str(self.version)
             if self.node["spec"].get("unschedulable") and self.cordoned is None:
                 self.cordoned = time.monotonic()
+                self.node["metadata"]["managedFields"] = [{"manager": manager, "operation": "Update",
+                                                           "fieldsV1": {"f:spec": {"f:unschedulable": {}}}}]
             elif not self.node["spec"].get("unschedulable"):
                 self.cordoned = None
+                self.node["metadata"].pop("managedFields", None)
             self.changed.notify_all()
             return copy.deepcopy(self.node)
 

@@ -75,6 +75,7 @@ struct World {
   Instant now{1h};
   Instant noticed{}, deadline{};
   std::unique_ptr<Drain> drain;
+  bool marks_alone = false;
   unsigned generation = 0;  // of the drain: a killed one hears nothing any more
 
   struct Sent {
@@ -216,7 +217,9 @@ struct World {
     const std::string path = order.request.url.substr(server.base_url.size());
     record.push_back({now, order.call, order.request.method, path, order.request.body});
     CHECK(order.request.timeout > 0ns);
-    if (order.call != Call::ReadNode && order.call != Call::Unmark) {
+    if (order.call == Call::Event && !marks_alone) CHECK((now < deadline || now >= deadline + Drain::kMarksOutlast));
+    const bool of_the_node = order.call == Call::ReadNode || order.call == Call::Unmark || order.call == Call::Event;
+    if (!of_the_node && !marks_alone) {
       CHECK(now < deadline);
       CHECK(now + order.request.timeout <= deadline);
     }

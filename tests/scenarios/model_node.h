@@ -66,11 +66,10 @@ struct ModelNode {
   }
 
   bool apply_merge(const Json& body) {
-    const bool wanted = bool_at(body, "spec", "unschedulable");
     Json rest = body;
-    rest["spec"].erase("unschedulable");
+    rest.erase("spec");
     object.merge_patch(rest);
-    set_unschedulable(wanted, "lastlight");
+    if (find(body, "spec") != nullptr) set_unschedulable(bool_at(body, "spec", "unschedulable"), "lastlight");
     return true;
   }
   bool apply_operations(const Json& body) {

@@ -35,6 +35,13 @@ TEST_CASE("ready means: sockets bound and a recent answer to ourselves") {
   CHECK(get("/readyz", facts).status == 503);
 }
 
+TEST_CASE("an agent that serves no names is ready") {
+  http::Readiness facts;
+  facts.serves_dns = false;
+  CHECK(get("/readyz", facts).status == 200);
+  CHECK(get("/readyz", facts).body.find("dns: off") != std::string::npos);
+}
+
 TEST_CASE("a dead upstream is told in the body and does not decide readiness") {
   const http::Readiness facts{.sockets_bound = true,
                               .self_answer_age = 1s,

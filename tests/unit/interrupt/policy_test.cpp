@@ -22,7 +22,8 @@ TEST_CASE("the defaults: what ends drains at once, what is planned drains ahead 
     Treatment treatment;
   };
   for (const auto& [kind, treatment] :
-       {Row{NoticeKind::SpotTerminate, Treatment::Drain}, Row{NoticeKind::Preempt, Treatment::Drain},
+       {Row{NoticeKind::SpotTerminate, Treatment::Drain}, Row{NoticeKind::SpotStop, Treatment::Cordon},
+        Row{NoticeKind::SpotHibernate, Treatment::Cordon}, Row{NoticeKind::Preempt, Treatment::Drain},
         Row{NoticeKind::Terminate, Treatment::Drain}, Row{NoticeKind::AsgTerminate, Treatment::Drain},
         Row{NoticeKind::Reboot, Treatment::DrainAt}, Row{NoticeKind::Redeploy, Treatment::DrainAt},
         Row{NoticeKind::Maintenance, Treatment::DrainAt}, Row{NoticeKind::Rebalance, Treatment::Event},
@@ -30,11 +31,14 @@ TEST_CASE("the defaults: what ends drains at once, what is planned drains ahead 
     Policy policy{PolicyConfig{}};
     CHECK(policy.on_notice(notice(kind, kNow + 2min), kNow) == treatment);
     const Stance stance = policy.decide(kNow);
-    CHECK(stance.drain.has_value() == (treatment != Treatment::Event));  // 2 min are less than the lead
+    const bool drains = treatment == Treatment::Drain || treatment == Treatment::DrainAt;
+    CHECK(stance.drain.has_value() == drains);  // 2 min are less than the lead
+    CHECK(stance.mark.has_value() == (treatment == Treatment::Cordon));
     REQUIRE(stance.nearest);
     CHECK(stance.nearest->kind == kind);
     policy.on_withdrawn("n1");
     CHECK_FALSE(policy.decide(kNow).drain);
+    CHECK_FALSE(policy.decide(kNow).mark);
     CHECK_FALSE(policy.decide(kNow).nearest);
   }
 }
@@ -102,6 +106,61 @@ TEST_CASE("a rebalance recommendation is acted upon once in a period, and not on
   CHECK(policy.on_notice(notice(NoticeKind::Rebalance, kNever, "second"), Instant(70min)) == Treatment::Event);
   CHECK(policy.on_notice(notice(NoticeKind::Rebalance, kNever, "third"), Instant(71min)) == Treatment::Drain);
   CHECK(policy.counters().limited == 2);
+}
+
+TEST_CASE(
+    "a mark ends an hour after the time the notice names, or after its making; the strongest counts, a drain more") {
+  PolicyConfig config;
+  config.rebalance = Treatment::Taint;
+  Policy policy{config};
+  Notice advice = notice(NoticeKind::Rebalance, kNever, "advice");
+  advice.made = kNow - 20min;
+  CHECK(policy.on_notice(advice, kNow) == Treatment::Taint);
+  REQUIRE(policy.decide(kNow).mark);
+  CHECK(policy.decide(kNow).mark->mark == kube::Mark::SoftTaint);
+  CHECK(policy.decide(kNow).mark->until == kNow + 40min);
+  CHECK(policy.decide(kNow).wake == kNow + 40min);
+  CHECK(policy.decide(kNow).nearest->id == "advice");
+  CHECK(policy.on_notice(notice(NoticeKind::SpotStop, kNow + 2min, "stop"), kNow) == Treatment::Cordon);
+  CHECK(policy.decide(kNow).mark->notice.id == "stop");
+  CHECK(policy.decide(kNow).mark->until == kNow + 62min);
+  CHECK_FALSE(policy.decide(kNow).drain);
+  policy.on_notice(notice(NoticeKind::SpotTerminate, kNow + 2min, "spot"), kNow);
+  CHECK(policy.decide(kNow).drain->id == "spot");
+  CHECK_FALSE(policy.decide(kNow).mark);
+  policy.on_withdrawn("spot");
+  CHECK(policy.decide(kNow).mark->notice.id == "stop");
+  policy.on_withdrawn("stop");
+  CHECK(policy.decide(kNow).mark->notice.id == "advice");
+  CHECK_FALSE(policy.decide(kNow + 40min).mark);
+  CHECK(policy.decide(kNow + 40min).nearest->id == "advice");  // it stands and is still told
+  // A restarted agent hears the advice again: what has expired stays so.
+  Policy restarted{config};
+  restarted.on_notice(advice, kNow + 1h);
+  CHECK_FALSE(restarted.decide(kNow + 1h).mark);
+}
+
+TEST_CASE("each kind by each treatment: withdrawal leaves nothing to do") {
+  for (std::size_t k = 0; k < kNoticeKinds; ++k) {
+    for (const Treatment treatment : {Treatment::Ignore, Treatment::Event, Treatment::Taint, Treatment::Cordon,
+                                      Treatment::Drain, Treatment::DrainAt}) {
+      PolicyConfig config;
+      config.codes = {{.code = "c", .treatment = treatment}};
+      Policy policy{config};
+      const auto kind = static_cast<NoticeKind>(k);
+      INFO(kind_name(kind) << " " << treatment_name(treatment));
+      CHECK(policy.on_notice(notice(kind, kNow + 1min, "n", "c"), kNow) == treatment);
+      const Stance stance = policy.decide(kNow);
+      CHECK(stance.drain.has_value() == (treatment >= Treatment::Drain));
+      CHECK(stance.mark.has_value() == (treatment == Treatment::Taint || treatment == Treatment::Cordon));
+      policy.on_withdrawn("n");
+      const Stance after = policy.decide(kNow);
+      CHECK_FALSE(after.drain);
+      CHECK_FALSE(after.mark);
+      CHECK_FALSE(after.nearest);
+      CHECK(after.wake == kNever);
+    }
+  }
 }
 
 TEST_CASE("what stands is bounded") {

@@ -27,6 +27,13 @@ TEST_CASE("what is saved is read back, and nothing else is") {
   CHECK(to_text(*read) == text);
   CHECK(read->notice.deadline == saved.notice.deadline);
   CHECK(read->notice.kind == NoticeKind::Preempt);
+  saved.mark = kube::Mark::Cordon;
+  CHECK(read_saved_drain(to_text(saved))->mark == kube::Mark::Cordon);
+  Json older = *parse_json(text);
+  older.erase("mark");  // of an agent that knew no other
+  CHECK(read_saved_drain(dump_json(older))->mark == kube::Mark::Drain);
+  older["mark"] = "hole";
+  CHECK_FALSE(read_saved_drain(dump_json(older)));
   for (const char* other : {"", "{}", "x", "[1]", R"({"event":"e","kind":"nothing"})"})
     CHECK_FALSE(read_saved_drain(other));
   Json broken = *parse_json(text);

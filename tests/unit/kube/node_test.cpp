@@ -18,7 +18,7 @@ Json marked() {
 }  // namespace
 
 TEST_CASE("a cordon is one merge PATCH without a list in it") {
-  const HttpRequest r = cordon_node(kServer, "node-a", "id \"x\"");
+  const HttpRequest r = mark_node(kServer, "node-a", "id \"x\"", Mark::Drain);
   CHECK(r.method == "PATCH");
   CHECK(r.url == "https://10.96.0.1:443/api/v1/nodes/node-a?fieldManager=lastlight");
   const Json body = *parse_json(r.body);
@@ -33,7 +33,11 @@ TEST_CASE("a cordon is one merge PATCH without a list in it") {
   }
   CHECK(bearer);
   CHECK(merge);
-  CHECK(cordon_node(kServer, "n", "v", true).url.ends_with("&dryRun=All"));
+  CHECK(mark_node(kServer, "n", "v", Mark::Drain, true).url.ends_with("&dryRun=All"));
+  const Json cordon = *parse_json(mark_node(kServer, "n", "v", Mark::Cordon).body);
+  CHECK(bool_at(cordon, "spec", "unschedulable"));
+  CHECK(find(cordon, "metadata", "labels") == nullptr);
+  CHECK(find(*parse_json(mark_node(kServer, "n", "v", Mark::SoftTaint).body), "spec") == nullptr);
 }
 
 TEST_CASE("a node is read: our marks, others' taints, whose cordon it is") {
@@ -63,6 +67,12 @@ TEST_CASE("only what is ours is removed, each tested before") {
   }
   CHECK(patch[1]["path"] == "/metadata/annotations/lastlight.io~1interruption");
   CHECK(patch[7]["path"] == "/spec/taints/1");
+  Node both = *read_node(marked());
+  both.taints = {{"ours", "", "NoSchedule"}, {"theirs", "", "NoExecute"}, {std::string(kSoftTaint), "", "x"}};
+  const Json two = *parse_json(unmark_node(kServer, both, "ours")->body);
+  REQUIRE(two.size() == 10);
+  CHECK(two[7]["path"] == "/spec/taints/2");  // first, so that it still is the second
+  CHECK(two[9]["path"] == "/spec/taints/0");
   Json theirs = marked();
   theirs["metadata"]["managedFields"].clear();
   theirs["metadata"]["labels"][std::string(kExcludeLabel)] = "karpenter";
