@@ -6,12 +6,12 @@ configure_file(http/page.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/http/
 configure_file(version.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/version.h" @ONLY)
 
 lastlight_core(lastlight_agent_core
-  SOURCES leaving.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp http/route_table.cpp cache_routes.cpp
+  SOURCES leaving.cpp path_proof.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp http/route_table.cpp cache_routes.cpp
   LINK lastlight_base lastlight_json lastlight_dnscache_core lastlight_kube_core)
 target_include_directories(lastlight_agent_core PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
 lastlight_shell(lastlight_app
-  SOURCES supervised.cpp takeover.cpp addresses.cpp last_pods.cpp app.cpp control.cpp http_listeners.cpp process_stats.cpp reloading.cpp self_probe.cpp service_lookup.cpp
+  SOURCES supervised.cpp takeover.cpp addresses.cpp last_pods.cpp node_events.cpp app.cpp control.cpp http_listeners.cpp process_stats.cpp reloading.cpp self_probe.cpp service_lookup.cpp
           loop_guard.cpp telling.cpp cli/status.cpp cli/ask_agent.cpp cli/cache.cpp
   LINK lastlight_supervision lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
        lastlight_dnscache lastlight_takeover_core lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)

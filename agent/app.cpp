@@ -29,6 +29,12 @@ constexpr std::uint32_t kOwnNames = ~std::uint32_t{0};
 constexpr Duration kLagPeriod = std::chrono::milliseconds(500);
 constexpr Duration kLeavingPeriod = std::chrono::milliseconds(20);
 
+constexpr std::string_view kBypassedAdvice =
+    "An eBPF dataplane (Cilium, GKE Dataplane V2, OVN) translates Services before our rules see them: set "
+    "takeover.mode: "
+    "none and lead the queries here with its local redirect policy, or with a kube-dns Service of "
+    "trafficDistribution: PreferSameNode";
+
 template <typename Value>
 Value random_value() {
   Value value{};
@@ -62,6 +68,7 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       server_(
           loop_, config_.dns,
           [this](ByteView query, const dns::Client& client, Instant now, MutableByteView out) {
+            self_probe_.on_query(query);
             if (const std::size_t size = addresses_.answer_probe(query, out); size > 0)
               return dns::Forwarder::Outcome{.size = size, .ask = std::nullopt};
             auto outcome = forwarder_.on_query(query, client, now, out);
@@ -70,30 +77,30 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
           },
           [this](const dns::Ask& ask) { ask_upstream(ask); },
           [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); }),
+      self_probe_(
+          loop_,
+          [this] {
+            if (config_.takeover.mode == TakeoverConfig::Mode::None) return SelfProbe::Addresses::Bound;
+            return takeover_.renewed() ? SelfProbe::Addresses::TakenOver : SelfProbe::Addresses::Others;
+          },
+          [this] { takeover_.set_bypassed(!self_probe_.bypassed().empty()); }),
       metadata_client_(loop_,
                        [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                        {.ca_file = {}, .max_connections = interrupt::Source::kLanes}),
       api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                   // Beside the evictions: the watch, the cordon and an Event.
                   {.ca_file = config_.kubernetes.ca_file, .max_connections = config_.drain.max_in_flight + 3}),
+      node_events_(loop_, config_, api_server_, api_client_),
       addresses_(
           loop_, config_, api_server_, api_client_, server_, upstream_,
-          [this](const Endpoint& where) {
-            if (!probed_) probed_ = where;
-            if (config_.takeover.mode == TakeoverConfig::Mode::None) start_self_probe();
-          },
+          [this](const Endpoint& where) { self_probe_.probe(where); },
           [this] {
             if (auto plan = addresses_.takeover_plan()) takeover_.start(std::move(*plan));
           }),
       reloading_(loop_, file, config_, std::move(load), [this](const Config& next) { return reconfigure(next); }),
       takeover_(loop_, {.renew = [this] { return server_.renew_leases(); },
                         .run_child = [this](std::span<const std::string> words) { return supervisor_.takeover(words); },
-                        .changed =
-                            [this](Takeover::State state) {
-                              log::info("takeover.changed", {{"state", Takeover::name(state)}});
-                              // Before, whoever has the address would answer it.
-                              if (state == Takeover::State::Held) start_self_probe();
-                            }}),
+                        .changed = [this](Takeover::State state) { on_takeover(state); }}),
       control_(loop_, handover::directory()),
       http_(loop_,
             {.metrics = [this] { return metrics::render(scrape()); },
@@ -300,15 +307,22 @@ http::Readiness App::readiness() const {
                         .self_answer_age = std::nullopt,
                         .self_answer_limit = 2 * SelfProbe::kInterval + std::chrono::seconds(1),
                         .upstreams = {}};
-  if (self_probe_ && self_probe_->last_answer()) facts.self_answer_age = loop_.now() - *self_probe_->last_answer();
+  if (const auto last = self_probe_.last_answer()) facts.self_answer_age = loop_.now() - *last;
   for (const auto& [endpoint, healthy] : upstream_.health()) {
     facts.upstreams.push_back({endpoint.to_string(), healthy});
   }
   return facts;
 }
 
-void App::start_self_probe() {
-  if (!self_probe_ && probed_) self_probe_ = std::make_unique<SelfProbe>(loop_, *probed_);
+void App::on_takeover(Takeover::State state) {
+  log::info("takeover.changed", {{"state", Takeover::name(state)}});
+  if (state != Takeover::State::Bypassed) return;
+  std::string where;
+  for (const Endpoint& each : self_probe_.bypassed())
+    where += (where.empty() ? "" : ", ") + each.to_string();
+  log::error("takeover.bypassed", {{"addresses", where}, {"advice", kBypassedAdvice}});
+  node_events_.warn("DNSTakeoverBypassed",
+                    "Queries to " + where + " are answered by somebody else. " + std::string(kBypassedAdvice));
 }
 
 void App::measure_lag() {

@@ -19,6 +19,7 @@
 #include "agent/io/timer.h"
 #include "agent/last_pods.h"
 #include "agent/leaving.h"
+#include "agent/node_events.h"
 #include "agent/own_names.h"
 #include "agent/reloading.h"
 #include "agent/self_probe.h"
@@ -58,7 +59,7 @@ class App {
   void on_standby(bool waiting);
   void on_terminate();
   void settle_leaving();
-  void start_self_probe();
+  void on_takeover(Takeover::State state);
   void measure_lag();
   void count_metadata_packets();
   metrics::Scrape scrape() const;
@@ -78,11 +79,11 @@ class App {
   dns::Upstream upstream_;
   dns::Server server_;
   OwnNames own_names_;
-  std::optional<Endpoint> probed_;  // of our listeners
-  std::unique_ptr<SelfProbe> self_probe_;
+  SelfProbe self_probe_;
 
   io::HttpClient metadata_client_;
   io::HttpClient api_client_;
+  NodeEvents node_events_;
   Addresses addresses_;
   Reloading reloading_;
   Takeover takeover_;

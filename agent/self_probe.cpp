@@ -1,60 +1,79 @@
 #include "agent/self_probe.h"
 
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <utility>
 
 #include <sys/random.h>
 
 namespace lastlight {
 
-namespace {
+SelfProbe::SelfProbe(io::Loop& loop, std::function<Addresses()> addresses, std::function<void()> changed)
+    : loop_(loop), addresses_(std::move(addresses)), changed_(std::move(changed)), timer_(loop, [this] { send(); }) {}
 
-// "localhost. IN A", RD set; the first two octets are the ID.
-constexpr std::array<std::uint8_t, 27> kQuery = {0,   0,   1,   0,   0,   1,   0,   0,   0, 0, 0, 0, 9, 'l',
-                                                 'o', 'c', 'a', 'l', 'h', 'o', 's', 't', 0, 0, 1, 0, 1};
-
-}  // namespace
-
-SelfProbe::SelfProbe(io::Loop& loop, const Endpoint& target)
-    : loop_(loop), target_(target), timer_(loop, [this] { send(); }) {
+void SelfProbe::probe(const Endpoint& target) {
+  targets_.push_back(std::make_unique<Target>());
+  targets_.back()->where = target;
   timer_.start_in(Duration::zero());
 }
 
-bool SelfProbe::open() {
-  if (poll_) return true;
+std::optional<Instant> SelfProbe::last_answer() const {
+  return targets_.empty() ? std::nullopt : targets_.front()->last_answer;
+}
+
+std::vector<Endpoint> SelfProbe::bypassed() const {
+  std::vector<Endpoint> found;
+  for (const auto& target : targets_) {
+    if (target->proof.bypassed()) found.push_back(target->where);
+  }
+  return found;
+}
+
+bool SelfProbe::open(Target& target) {
+  if (target.poll) return true;
   sockaddr_storage address;
-  const socklen_t size = target_.to_sockaddr(address);
+  const socklen_t size = target.where.to_sockaddr(address);
   io::FileDescriptor socket(::socket(address.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!socket || ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return false;
-  socket_ = std::move(socket);
-  poll_.emplace(loop_, socket_.get(), [this](io::Poll::Ready ready) {
-    receive();
-    if (ready.error != 0) poll_->watch(true, false);  // an ICMP error, read now; libuv has stopped watching
+  target.socket = std::move(socket);
+  target.poll.emplace(loop_, target.socket.get(), [this, &target](io::Poll::Ready ready) {
+    receive(target);
+    if (ready.error != 0) target.poll->watch(true, false);  // an ICMP error, read now; libuv has stopped watching
   });
-  poll_->watch(true, false);
+  target.poll->watch(true, false);
   return true;
 }
 
 void SelfProbe::send() {
-  timer_.start_in(last_answer_ ? kInterval : kInterval / 20);
-  if (!open()) return;
-  if (::getrandom(&id_, sizeof id_, 0) != sizeof id_) return;
-  auto query = kQuery;
-  std::memcpy(query.data(), &id_, sizeof id_);
-  // A failure to send is no answer; the next probe tries again.
-  static_cast<void>(::send(socket_.get(), query.data(), query.size(), MSG_NOSIGNAL));
+  const bool first = std::ranges::any_of(targets_, [](const auto& target) { return !target->last_answer; });
+  timer_.start_in(first ? kInterval / 20 : kInterval);
+  if (addresses_() == Addresses::Others) return;
+  for (const auto& target : targets_) {
+    std::array<std::uint8_t, PathProof::kRandom> random;
+    if (!open(*target) || ::getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size())) continue;
+    const ByteView query = target->proof.next(random);
+    // A failure to send is no answer; the next probe tries again.
+    static_cast<void>(::send(target->socket.get(), query.data(), query.size(), MSG_NOSIGNAL));
+  }
 }
 
-void SelfProbe::receive() {
+void SelfProbe::on_probe(ByteView query) {
+  for (const auto& target : targets_) {
+    const bool bypassed = target->proof.bypassed();
+    if (target->proof.on_query(query) && bypassed) changed_();
+  }
+}
+
+void SelfProbe::receive(Target& target) {
   std::array<std::uint8_t, 512> answer;
   for (;;) {
-    const ssize_t size = ::recv(socket_.get(), answer.data(), answer.size(), 0);
+    const ssize_t size = ::recv(target.socket.get(), answer.data(), answer.size(), 0);
     if (size < 0) return;
-    if (size >= 12 && std::memcmp(answer.data(), &id_, sizeof id_) == 0 && (answer[2] & 0x80) != 0 &&
-        (answer[3] & 0x0f) == 0) {
-      last_answer_ = loop_.now();
-    }
+    const bool bypassed = target.proof.bypassed();
+    if (target.proof.on_answer(ByteView(answer).first(static_cast<std::size_t>(size)),
+                               addresses_() == Addresses::TakenOver))
+      target.last_answer = loop_.now();
+    if (target.proof.bypassed() != bypassed) changed_();
   }
 }
 

@@ -27,6 +27,11 @@ void Takeover::on_child_done(int exit_code) {
   turn();
 }
 
+void Takeover::set_bypassed(bool bypassed) {
+  bypassed_ = bypassed;
+  if (renewed()) set(bypassed_ ? State::Bypassed : State::Held);
+}
+
 void Takeover::standby(bool waiting) {
   if (state_ == State::Off || state_ == State::Released || waiting == (state_ == State::Standby)) return;
   set(waiting ? State::Standby : State::Raising);
@@ -47,11 +52,11 @@ void Takeover::turn() {
   timer_.start_at(now + plan_.lease / kRenewals);
   if (calls_.renew()) {
     // Held for a while: whatever happens next is a new fault.
-    if (state_ == State::Held && now >= child_due_ + kLongestRetry) retry_ = kFirstRetry;
-    set(State::Held);
+    if (renewed() && now >= child_due_ + kLongestRetry) retry_ = kFirstRetry;
+    set(bypassed_ ? State::Bypassed : State::Held);
     return;
   }
-  if (state_ == State::Held) set(State::Lost);
+  if (renewed()) set(State::Lost);
   if (children_ > 0 || now < child_due_) return;
   counters_.repaired += state_ == State::Lost ? 1 : 0;
   run_child(state_ == State::Lost ? "repair" : "up");
@@ -79,6 +84,8 @@ std::string_view Takeover::name(State state) {
       return "raising";
     case State::Held:
       return "held";
+    case State::Bypassed:
+      return "bypassed";
     case State::Lost:
       return "lost";
     case State::Released:

@@ -27,6 +27,7 @@ class Takeover {
     Off,       // not asked for
     Raising,   // the child has not succeeded yet
     Held,      // the last renewal was taken
+    Bypassed,  // likewise, but queries do not come to us: somebody else answers them
     Lost,      // it was not: queries go kube-proxy's way
     Released,  // given up by us
     Standby,   // a successor's
@@ -42,12 +43,15 @@ class Takeover {
   // Again with another plan (a second address family became known): it is raised anew.
   void start(dns::TakeoverPlan plan);
   void on_child_done(int exit_code);
+  // Whether somebody else answers at our addresses while the lease is held.
+  void set_bypassed(bool bypassed);
   // A successor renews the lease; or it is gone, and it is ours to raise.
   void standby(bool waiting);
   // Ends the lease: by silence at once where the rules are asked to, at its end otherwise.
   void release();
 
   State state() const { return state_; }
+  bool renewed() const { return state_ == State::Held || state_ == State::Bypassed; }
   // The node's queries may still be sent our way.
   bool intercepting() const {
     return state_ != State::Off && state_ != State::Standby && !(state_ == State::Released && children_ == 0);
@@ -69,6 +73,7 @@ class Takeover {
   Calls calls_;
   dns::TakeoverPlan plan_;
   State state_ = State::Off;
+  bool bypassed_ = false;
   unsigned children_ = 0;  // asked for and not done: one, or two while releasing
   Instant child_due_{};    // it may be run again
   Duration retry_ = kFirstRetry;

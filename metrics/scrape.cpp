@@ -67,7 +67,7 @@ void dns_families(Families& f, const Scrape& s) {
 
 void takeover_families(Families& f, const Scrape& s) {
   const char* state = "1 for the state of the takeover of the node's DNS.";
-  for (const char* each : {"off", "raising", "held", "lost", "released", "standby"})
+  for (const char* each : {"off", "raising", "held", "bypassed", "lost", "released", "standby"})
     f.gauge("takeover_state", state, s.takeover_state == each ? 1 : 0, {{"state", each}});
   const char* renewals = "Renewals of the takeover's lease, by outcome; unclaimed: no rule took it.";
   f.counter("takeover_lease_renewals", renewals, number(s.server.lease_renewals), {{"outcome", "renewed"}});

@@ -133,6 +133,15 @@ std::string name_of(int index) {
   return ::if_indextoname(static_cast<unsigned>(index), name) == nullptr ? "interface " + std::to_string(index) : name;
 }
 
+std::string conflict(const IpAddress& address, const std::string& holder) {
+  if (holder == "kube-ipvs0") {
+    return address.to_string() +
+           " is on kube-ipvs0: kube-proxy runs in IPVS mode, beside which only link-local addresses" +
+           " can be taken over (takeover.mode: link-local)";
+  }
+  return address.to_string() + " is on " + holder + " already; it must be removed there";
+}
+
 }  // namespace
 
 std::expected<std::string, std::string> raise_link(const std::string& name, std::span<const IpAddress> addresses) {
@@ -155,7 +164,7 @@ std::expected<std::string, std::string> raise_link(const std::string& name, std:
   if (!present) return std::unexpected(present.error());
   for (const IpAddress& address : addresses) {
     if (const auto other = holder(present->get(), address, *index)) {
-      return std::unexpected(address.to_string() + " is on " + name_of(*other) + " already; it must be removed there");
+      return std::unexpected(conflict(address, name_of(*other)));
     }
     const int code = route->add_address(*index, address);
     if (code < 0 && code != -NLE_EXIST) return failed("cannot add " + address.to_string() + " to " + used, code);

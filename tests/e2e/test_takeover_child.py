@@ -94,11 +94,14 @@ def test_leaving_keeps_the_link_local_way_and_remove_takes_it(node, child):
     assert rules(node) == "" and ours(node) == set()
 
 
-def test_an_address_that_another_interface_has_is_told_by_its_name(node, child):
-    node.ip("link add kube-ipvs0 type veth peer name peer", f"address add {CLUSTER_IP}/32 dev kube-ipvs0")
+@pytest.mark.parametrize("holder, told", [("nodelocaldns", f"{CLUSTER_IP} is on nodelocaldns already"),
+                                          ("kube-ipvs0", "kube-proxy runs in IPVS mode, beside which only link-local addresses can be taken over")])
+def test_an_address_that_another_interface_has_is_told_by_its_name(node, child, holder, told):
+    node.ip(f"link add {holder} type veth peer name peer", f"address add {CLUSTER_IP}/32 dev {holder}")
     run = child("up", *CLUSTER_IPS)
-    assert run.returncode == 1 and f"{CLUSTER_IP} is on kube-ipvs0 already" in run.stderr
+    assert run.returncode == 1 and told in run.stderr
     assert rules(node) == ""
+    done(child("up", *LINK_LOCALS))
 
 
 def test_without_the_right_it_says_so(node, agent_binary):

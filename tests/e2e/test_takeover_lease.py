@@ -1,6 +1,7 @@
 """The node's DNS comes to the agent while it serves and is kube-proxy's when it does not: a pod and a node client in namespaces,
 a kube-proxy-like DNAT to a CoreDNS on another node, and the agent killed, stopped and told to leave."""
 
+import http.client
 import os
 import signal
 import time
@@ -20,18 +21,26 @@ LEASE = 1.5
 class Node:
     """The agent on the node, and the CoreDNS that kube-proxy knows on the other."""
 
-    def __init__(self, net, binary, directory, **takeover):
+    def __init__(self, net, binary, directory, more=None, **takeover):
         self.net = net
         self.config = write_config(directory, {
             "http": {"listen": "127.0.0.1:9253", "status": ""}, "interruption": {"source": "none"},
             "dns": {"listen": [CLUSTER_IP, CLUSTER_IP6], "zones": [zone(".", f"{COREDNS}:5300")]},
-            "takeover": {"mode": "intercept", **takeover}})
+            "takeover": {"mode": "intercept", **takeover}, **(more or {})})
         with net.node:
             self.supervisor = Process("lastlight", [binary, "run", "--config", self.config], directory, pass_fds=())
         self.held()
 
+    def get(self, path):
+        with self.net.node:
+            connection = http.client.HTTPConnection("127.0.0.1", 9253, timeout=5)
+            connection.connect()
+        connection.request("GET", path)
+        reply = connection.getresponse()
+        return reply.status, reply.read().decode()
+
     def metrics(self):
-        return parse_metrics(self.net.node.run("python3", "-c", "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9253/metrics').read().decode(), end='')"))
+        return parse_metrics(self.get("/metrics")[1])
 
     def held(self):
         wait_until(lambda: CLUSTER_IP in self.net.node.run("nft", "list", "ruleset") and self.lease(), 20, "the lease", self.supervisor)
