@@ -1,8 +1,9 @@
 """Fixtures for the end-to-end tests: real peers of the agent, on loopback.
 
     control_plane            session  a running ControlPlane (rig/control_plane.py): kube-apiserver and company, started once
+    shipped                  module   the manifests are applied, so that a node has the DaemonSet's pod
     workload(node, ...)      test     starts a node with pods (rig/workload.py) and clears it up: workload("spot-1", Population(web=3))
-    coredns_factory(*sites)  test     starts a CoreDNS (rig/coredns.py): coredns_factory(site(".", answer("203.0.113.7"))); as many as you like
+    coredns_factory(*sites)  module   starts a CoreDNS (rig/coredns.py): coredns_factory(site(".", answer("203.0.113.7"))); as many as you like
     scripted_factory(answer) test     starts an upstream that answers what a function says (rig/scripted.py)
     agent_factory(config)    test     starts the agent (rig/agent.py): agent_factory({"dns": {"zones": [zone(".", coredns)]}})
     cluster_net              test     a node, a pod and another node as network namespaces (rig/netns.py); `namespaces` skips where there can be none
@@ -25,6 +26,8 @@ from rig import netns, peers  # noqa: E402  pylint: disable=wrong-import-positio
 from rig.agent import Agent, AgentMissing, binary as built_agent  # noqa: E402  pylint: disable=wrong-import-position
 from rig.control_plane import PEERS, ControlPlane  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import CoreDNS  # noqa: E402  pylint: disable=wrong-import-position
+from rig.drains import LABEL, MANIFESTS  # noqa: E402  pylint: disable=wrong-import-position
+from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.scripted import Scripted  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Workload  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -59,13 +62,25 @@ def control_plane(tmp_path_factory, request):
         yield running
 
 
+@pytest.fixture(scope="module")
+def shipped(control_plane):  # pylint: disable=redefined-outer-name
+    """The manifests, applied as the README says; the DaemonSet's pods come with the nodes."""
+    control_plane.kubectl("apply", "-k", MANIFESTS)
+    yield
+    control_plane.kubectl("delete", "-k", MANIFESTS, "--ignore-not-found")
+    # Its nodes are gone, so no kubelet ends these pods, and the collector of such pods waits 40 s.
+    control_plane.api.delete(f"/api/v1/namespaces/kube-system/pods?labelSelector={LABEL}",
+                             {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": 0})
+    wait_until(lambda: not control_plane.pods("kube-system", labels=LABEL), 60, "the DaemonSet's pods to be gone")
+
+
 @pytest.fixture
 def workload(control_plane):  # pylint: disable=redefined-outer-name
     with contextlib.ExitStack() as running:
         yield lambda *args, **options: running.enter_context(Workload(control_plane, *args, **options))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def coredns_factory(tmp_path_factory):
     binary = _peers_or_skip("coredns")["coredns"]
     with contextlib.ExitStack() as running:
@@ -78,7 +93,7 @@ def scripted_factory():
         yield lambda answer: running.enter_context(Scripted(answer))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def agent_binary():
     try:
         return built_agent()

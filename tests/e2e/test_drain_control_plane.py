@@ -5,8 +5,6 @@ addresses of this machine, a token of the shipped ServiceAccount bound to the Da
 safe instant of a pod that its PodDisruptionBudget refuses: max(T - 3 s - its grace, notice + window/6), T the node's end.
 """
 
-import collections
-import dataclasses
 import os
 import random
 import sys
@@ -14,121 +12,22 @@ import time
 import urllib.parse
 
 import pytest
-import yaml
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rig import ports  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import answer, site  # noqa: E402  pylint: disable=wrong-import-position
+from rig.drains import LABEL, MARGIN, OUR_TAINT, USER, Drained, ShippedAgent, by_verb, of_self_check, slowest_answer, uid_of  # noqa: E402  pylint: disable=wrong-import-position
 from rig.measure import FirstShown, Memory, SchedulingDelay, sanitized  # noqa: E402  pylint: disable=wrong-import-position
-from rig.proc import Process, RigFailure, wait_until  # noqa: E402  pylint: disable=wrong-import-position
+from rig.proc import RigFailure, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Population  # noqa: E402  pylint: disable=wrong-import-position
 from sandbox import lookups  # noqa: E402  pylint: disable=wrong-import-position
 from sandbox.imds import Imds  # noqa: E402  pylint: disable=wrong-import-position
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MANIFESTS = os.path.join(ROOT, "manifests")
-USER = "system:serviceaccount:kube-system:lastlight"
-LABEL = "app.kubernetes.io/name=lastlight"
 TAINT = {"key": "example.com/reserved", "value": "batch", "effect": "NoSchedule"}
-OUR_TAINT = "status-taint.cluster-autoscaler.kubernetes.io/lastlight-interruption"
 NAMES = tuple(f"host-{number}.example" for number in range(200))
-WINDOW, POLL, MARGIN, PATIENCE, RETRY = 60.0, 1.0, 3.0, 1 / 6, 5.0
+WINDOW, POLL, RETRY = 60.0, 1.0, 5.0
 MIB = 1024  # KiB
 BASELINE = "aws-node-termination-handler: cordon 1.6-2.2 s, last eviction 11.8 s, 0 of 5 told, 210 requests, 52 MiB RSS, 15 anonymous"
-
-
-@pytest.fixture(scope="module")
-def shipped(control_plane):
-    """The manifests, applied as the README says; the DaemonSet's pods come with the nodes."""
-    control_plane.kubectl("apply", "-k", MANIFESTS)
-    yield
-    control_plane.kubectl("delete", "-k", MANIFESTS, "--ignore-not-found")
-    wait_until(lambda: not control_plane.pods("kube-system", labels=LABEL), 60, "the DaemonSet's pods to be gone")
-
-
-class Agent:
-    """As the DaemonSet's pod has it, on ports of its own."""
-
-    def __init__(self, binary, control_plane, node, folder, metadata, upstream_port):
-        self.pod = wait_until(lambda: control_plane.api.items("/api/v1/namespaces/kube-system/pods", labelSelector=LABEL,
-                                                              fieldSelector=f"spec.nodeName={node}"), 30, "the DaemonSet's pod")[0]
-        account = control_plane.service_account_files("kube-system", "lastlight", folder / "account", pod=self.pod["metadata"]["name"])
-        self.dns_port, self.http_port = ports.free_ports(2)
-        with open(os.path.join(MANIFESTS, "base", "configmap.yaml"), encoding="utf-8") as text:
-            config = yaml.safe_load(next(iter(yaml.safe_load(text)["data"].values())))
-        config["http"] |= {"listen": f"127.0.0.1:{self.http_port}", "status": ""}
-        config["dns"].update({"listen": [f"127.0.0.1:{self.dns_port}"],
-                              "zones": [{"name": ".", "upstreams": [f"127.0.0.1:{upstream_port}"], "protocol": "udp"}]})
-        config["interruption"]["metadata-url"] = metadata
-        config["drain"] = {"state-file": str(folder / "drain.json")}
-        config["kubernetes"] = {"token-file": f"{account}/token", "ca-file": f"{account}/ca.crt"}
-        path = folder / "lastlight.yaml"
-        path.write_text(yaml.safe_dump(config))
-        self.binary = binary
-        self.process = Process("lastlight", [binary, "run", "--config", path], str(folder), {
-            "NODE_NAME": node, "NODE_IP": "127.0.0.1", "POD_NAMESPACE": "kube-system",
-            "KUBERNETES_SERVICE_HOST": control_plane.host, "KUBERNETES_SERVICE_PORT": str(control_plane.port)})
-
-    def wait_ready(self):
-        wait_until(lambda: lookups.ask("ready.example", "127.0.0.1", self.dns_port, 1.0) == 0, 20, "the agent to answer", self.process)
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.process.stop()
-
-
-def of_self_check(request):
-    """At start and each hour: may we? Nothing of the drain."""
-    return "dryRun" in request.uri or request.resource == "selfsubjectaccessreviews" or (request.verb, request.resource) == ("get", "nodes")
-
-
-def marks(request):
-    return "gracePeriodSeconds" not in request.body.get("deleteOptions", {})
-
-
-@dataclasses.dataclass
-class Drained:
-    """One run: what there was, what the API server recorded, what was measured."""
-
-    work: object
-    agent: Agent
-    shown: FirstShown
-    ends: float  # T on the wall clock: what the notice says, not what was meant
-    requests: list
-    seen: list
-    asker: lookups.Asker
-    memory: Memory
-    delay: float
-
-    def told(self):
-        """When each pod that was there before got its SIGTERM: {uid: the first event with a deletionTimestamp}."""
-        first = {}
-        for event in self.seen:
-            if event.kind == "Pod" and "deletionTimestamp" in event.object["metadata"]:
-                first.setdefault(event.object["metadata"]["uid"], event)
-        return first
-
-    def cordon(self):
-        """The first that was not denied."""
-        return next(each for each in self.requests if each.verb == "patch" and each.resource == "nodes" and each.code != 403)
-
-    def evictions(self, code=201):
-        """Those that ask a pod to go."""
-        return [each for each in self.requests if each.subresource == "eviction" and each.code == code and not marks(each)]
-
-    def markings(self):
-        """Those after our own deletion, which only set the condition DisruptionTarget."""
-        return [each for each in self.requests if each.subresource == "eviction" and marks(each)]
-
-    def deletions(self):
-        return [each for each in self.requests if each.verb == "delete" and each.resource == "pods"]
-
-    def last_safe_instant(self, grace):
-        return max(self.ends - MARGIN - grace, self.shown.wall + (self.ends - self.shown.wall) * PATIENCE)
 
 
 @pytest.fixture
@@ -141,7 +40,7 @@ def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_p
         folder = tmp_path / node
         folder.mkdir()
         with Imds() as imds, control_plane.record() as record, SchedulingDelay() as delay, \
-                Agent(agent_binary, control_plane, node, folder, imds.url, upstream.port) as agent:
+                ShippedAgent(agent_binary, control_plane, node, folder, imds.url, upstream.port) as agent:
             agent.wait_ready()
             with lookups.Asker(dns_names, agent.dns_port, every=0.02, timeout=2.0, attempts=1) as asker, Memory(agent.process.pid) as memory:
                 before(imds)
@@ -153,7 +52,7 @@ def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_p
                     work.wait_gone(timeout=WINDOW + 10)
                 except RigFailure as failure:
                     raise RigFailure(f"{failure}\n{agent.process.tail(60)}") from None
-            worst = delay.worst(shown.at, shown.at + WINDOW)
+            worst = delay.worst(shown.at, shown.at + WINDOW) + slowest_answer(control_plane.audit, shown.wall, time.time())
             requests = [each for each in control_plane.audit.requests(user=USER, since=shown.wall - 5) if not of_self_check(each)]
             seen = record.all()
             assert agent.process.exit_code() is None, agent.process.tail()
@@ -162,20 +61,14 @@ def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_p
     return run
 
 
-def uid_of(pod):
-    return pod["metadata"]["uid"]
-
-
 def figures(run):
     evictions, told = run.evictions(), run.told()
     guarded = [uid_of(pod) for pod in run.work.guarded()]
     in_time = [uid for uid in guarded if uid in told and told[uid].wall < run.ends and told[uid].object["metadata"]["deletionGracePeriodSeconds"] > 0]
-    verbs = collections.Counter(each.verb + (" eviction" if each.subresource else "") + (" event" if each.resource == "events" else "")
-                                for each in run.requests)
     cordon = run.cordon()
     return {"cordon after notice": cordon.received - run.shown.wall,
             "last eviction after cordon": max((each.received for each in evictions), default=cordon.received) - cordon.received,
-            "told": len(in_time), "guarded": len(guarded), "requests": len(run.requests), "verbs": dict(verbs),
+            "told": len(in_time), "guarded": len(guarded), "requests": len(run.requests), "verbs": by_verb(run.requests),
             "rss": run.memory.rss, "anonymous": run.memory.anonymous}
 
 
@@ -204,7 +97,7 @@ def check_promises(control_plane, run, denies_until=0.0):
     assert node["metadata"]["labels"]["node.kubernetes.io/exclude-from-external-load-balancers"] == "lastlight"
     ours = [taint for taint in node["spec"]["taints"] if taint["key"] == OUR_TAINT]
     assert [taint["effect"] for taint in ours] == ["NoSchedule"]
-    assert len([each for each in run.requests if each.verb == "patch" and each.resource == "nodes" and each.code != 403]) <= 3
+    assert len(run.node_writes()) <= 3
     # Nothing is asked of a pod that terminates already, but one marking eviction after our own deletion: it leaves the grace alone.
     assert {each.name for each in run.markings()} <= {each.name for each in run.deletions()}
     assert len({each.name for each in run.markings()}) == len(run.markings())
@@ -273,13 +166,13 @@ def test_a_notice_drains_the_node_as_the_record_shows(control_plane, drain, agen
 
 
 def test_an_api_server_that_is_away_for_a_part_of_the_window(control_plane, drain, agent_binary, capsys):  # pylint: disable=redefined-outer-name
-    """It dies as the notice comes and returns 12 s later; a grace that is longer than the window makes D = notice + window/6."""
+    """It dies as the notice comes and returns 20 s later; a grace that is longer than the window makes D = notice + window/6."""
     away = []
 
     def outage():
         control_plane.stop_server()
         away.append(time.time())
-        wait_until(lambda: time.time() - away[0] >= 12, 15, "the outage")
+        wait_until(lambda: time.time() - away[0] >= 20, 25, "the outage")
         control_plane.start_server()
         away.append(time.time())
 
@@ -301,13 +194,3 @@ def test_an_api_server_that_is_away_for_a_part_of_the_window(control_plane, drai
     for each in deletions:
         assert run.last_safe_instant(population.guarded_grace) < each.received <= away[1] + RETRY + 1 + run.delay
         assert abs(each.body["gracePeriodSeconds"] - (run.ends - MARGIN - each.received)) <= 1 + run.delay
-
-
-def test_a_grace_longer_than_the_window_keeps_its_budget_for_a_sixth(control_plane, drain, capsys):
-    run = drain("drain-long", Population.only(web=2, guarded=5, daemons=5, guarded_grace=120))
-    show(capsys, run)
-    check_promises(control_plane, run)
-    due = run.last_safe_instant(120)
-    assert due == pytest.approx(run.shown.wall + (run.ends - run.shown.wall) / 6)
-    left = run.ends - MARGIN - due
-    check_guarded(run, {int(left - 1), int(left), int(left + 1)})

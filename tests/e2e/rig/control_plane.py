@@ -30,7 +30,7 @@ import yaml
 
 from . import ports
 from .api import Api, ApiError
-from .pki import Authority, signing_key_pair
+from .pki import Authority, resigned, signing_key_pair
 from .proc import Process, RigFailure, wait_until
 from .record import AuditLog, Record
 
@@ -67,7 +67,7 @@ class ControlPlane:
         pki = self._folder("pki")
         hosts = [ports.V4, ports.V6, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
                  "kubernetes.default.svc.cluster.local", "10.96.0.1"]
-        authority = Authority("lastlight-test", pki)
+        authority = self.authority = Authority("lastlight-test", pki)
         self.ca_file = authority.ca_file
         self._serving = authority.issue("kube-apiserver", hosts)
         self._signing = signing_key_pair(pki, "service-account")
@@ -265,6 +265,11 @@ class ControlPlane:
         answer = self.api.post(f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", {
             "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec})
         return answer["status"]["token"]
+
+    def expired(self, token):
+        """The same token, but that it expired a minute ago: signed as the API server signs."""
+        now = int(time.time())
+        return resigned(token, self._signing[0], iat=now - 700, nbf=now - 700, exp=now - 60)
 
     def service_account_files(self, namespace, name, directory, **bound):
         """Writes token, ca.crt and namespace into `directory`, as /var/run/secrets/kubernetes.io/serviceaccount has them."""

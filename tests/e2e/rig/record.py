@@ -63,6 +63,7 @@ class Record:
         self._api, self._paths = api, paths
         self._changed = threading.Condition()
         self._seen = []
+        self.gone = set()  # UIDs
         self._failure = None
         self._connections = []
         self._ending = False
@@ -92,6 +93,8 @@ class Record:
     def _add(self, kind, thing):
         with self._changed:
             self._seen.append(Seen(time.monotonic(), time.time(), kind, thing))
+            if kind == "DELETED":
+                self.gone.add(_uid(thing))
             self._changed.notify_all()
 
     def _watch(self, path, version):
@@ -187,6 +190,7 @@ class AuditRequest:
 
     id: str
     user: str
+    pod: str  # that the user's token is bound to
     user_agent: str
     verb: str
     uri: str
@@ -210,8 +214,9 @@ def _request_of(event):
     target = event.get("objectRef", {})
     status = event.get("responseStatus", {})
     complete = event["stage"] != "ResponseStarted"
+    bound_to = event["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name", [""])
     return AuditRequest(
-        id=event["auditID"], user=event["user"].get("username", ""), user_agent=event.get("userAgent", ""), verb=event["verb"],
+        id=event["auditID"], user=event["user"].get("username", ""), pod=bound_to[0], user_agent=event.get("userAgent", ""), verb=event["verb"],
         uri=event["requestURI"], resource=target.get("resource", ""), subresource=target.get("subresource", ""),
         namespace=target.get("namespace", ""), name=target.get("name", ""), code=status.get("code") if complete else None,
         received=_epoch(event["requestReceivedTimestamp"]), finished=_epoch(event["stageTimestamp"]),

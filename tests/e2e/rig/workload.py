@@ -28,6 +28,7 @@ from .proc import wait_until
 KIND = "lastlight.test/kind"
 POOL = "lastlight.test/pool"
 STOP_DELAY = "pod-delete.stage.kwok.x-k8s.io/delay"
+READY_DELAY = "pod-ready.stage.kwok.x-k8s.io/delay"
 _EVICTABLE = ("web", "guarded", "set", "bare", "scratch", "batch")
 _UNTOUCHABLE = ("daemon", "mirror", "finished")
 
@@ -74,6 +75,7 @@ class Workload:
         self._cp = control_plane
         self._taints = node_taints
         self._pods = []
+        self._guards = {}
 
     def __enter__(self):
         try:
@@ -86,6 +88,17 @@ class Workload:
         cp, count = self._cp, self.population
         cp.create_node(self.node, labels={POOL: self.node}, taints=self._taints)
         cp.create_namespace(self.namespace)
+        things = [thing for thing in self._things() if thing]
+        cp.apply(*things)
+        self._guards = {each["metadata"]["name"]: self._sheltered(each) for each in things if each["kind"] == "PodDisruptionBudget"}
+        wait_until(self._settled, 120, f"{count.total} pods on {self.node} to run and the budgets to be reckoned", interval=0.25)
+        self._pods = cp.pods(self.namespace)
+        if self.spare:
+            cp.create_node(self.spare, labels={POOL: self.node}, taints=self._taints)
+        return self
+
+    def _things(self):
+        count = self.population
         slow = min(count.slow, count.web)
         things = [self._deployment("web", count.web - slow), self._deployment("web", slow, stop=count.slow_stop, name="web-slow"),
                   self._deployment("guarded", count.guarded, grace=count.guarded_grace, stop=min(3, count.guarded_grace)),
@@ -94,12 +107,11 @@ class Workload:
         things += [self._bare("bare", number) for number in range(count.bare)]
         things += [self._bare("scratch", number, {"volumes": [{"name": "scratch", "emptyDir": {}}]}) for number in range(count.scratch)]
         things += [self._mirror(number) for number in range(count.mirror)]
-        cp.apply(*[thing for thing in things if thing], *([self._budget()] if count.guarded else []))
-        wait_until(self._settled, 120, f"{count.total} pods on {self.node} to run and the budget to be reckoned")
-        self._pods = cp.pods(self.namespace)
-        if self.spare:
-            cp.create_node(self.spare, labels={POOL: self.node}, taints=self._taints)
-        return self
+        return things + ([self._budget("guarded", maxUnavailable=0)] if count.guarded else [])
+
+    def _sheltered(self, budget):
+        """How many pods it is about."""
+        return getattr(self.population, budget["spec"]["selector"]["matchLabels"][KIND])
 
     def __exit__(self, *exc):
         if self._cp.api.exists(f"/api/v1/namespaces/{self.namespace}"):
@@ -108,18 +120,18 @@ class Workload:
             self._cp.delete_node(node)
 
     def _settled(self):
-        """All pods run on the node (Pending ones have no budget), the Jobs' pods that shall finish have, and the budget counts them."""
-        count = self.population
+        """All pods run on the node (Pending ones have no budget), the Jobs' pods that shall finish have, and the budgets count them."""
+        path = f"/api/v1/namespaces/{self.namespace}/pods"
+        if self._cp.api.items(path, fieldSelector="status.phase=Pending"):  # the whole list only when it may do: pods can be large
+            return False
         pods = self._cp.pods(self.namespace)
         placed = [pod for pod in pods if pod["spec"].get("nodeName") == self.node
                   and pod["status"]["phase"] == ("Succeeded" if self.kind_of(pod) == "finished" else "Running")]
-        if not len(pods) == len(placed) == count.total:
+        if not len(pods) == len(placed) == self.population.total:
             return False
-        if not count.guarded:
-            return True
-        budget = self._cp.api.get(f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets/guarded")
-        status = budget.get("status", {})
-        return status.get("observedGeneration") == budget["metadata"]["generation"] and status.get("currentHealthy") == count.guarded
+        budgets = self._cp.api.items(f"/apis/policy/v1/namespaces/{self.namespace}/poddisruptionbudgets")
+        return {each["metadata"]["name"]: each.get("status", {}).get("currentHealthy") for each in budgets
+                if each.get("status", {}).get("observedGeneration") == each["metadata"]["generation"]} == self._guards
 
     # --- what is there
 
@@ -133,6 +145,11 @@ class Workload:
 
     def evictable(self):
         return self.pods(*_EVICTABLE)
+
+    def free(self):
+        """Those that no budget refuses."""
+        guarded = {pod["metadata"]["uid"] for pod in self.guarded()}
+        return [pod for pod in self.evictable() if pod["metadata"]["uid"] not in guarded]
 
     def guarded(self):
         return self.pods("guarded")
@@ -155,14 +172,15 @@ class Workload:
 
     # --- the objects
 
-    def _template(self, kind, grace=None, stop=None, restart="Always", spec=None, labels=None):
+    def _template(self, kind, grace=None, stop=None, restart="Always", spec=None, labels=None, annotations=None):
         pod_spec = {
             "nodeSelector": {POOL: self.node}, "terminationGracePeriodSeconds": self.population.grace if grace is None else grace,
             "restartPolicy": restart, "tolerations": [{"operator": "Exists"}] if kind == "daemon" else
             [{"key": taint["key"], "operator": "Exists"} for taint in self._taints or []],
             "containers": [{"name": "main", "image": "registry.example/main:1", "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}}],
             **(spec or {})}
-        return {"metadata": {"labels": {KIND: kind, **(labels or {})}, "annotations": {STOP_DELAY: f"{stop}s"} if stop else {}}, "spec": pod_spec}
+        return {"metadata": {"labels": {KIND: kind, **(labels or {})},
+                             "annotations": {**({STOP_DELAY: f"{stop}s"} if stop else {}), **(annotations or {})}}, "spec": pod_spec}
 
     def _thing(self, api_version, kind, name, **body):
         return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": self.namespace}, **body}
@@ -187,8 +205,8 @@ class Workload:
         return self._thing("batch/v1", "Job", kind, spec={
             "parallelism": pods, "completions": pods, "backoffLimit": 10, "template": self._template(kind, restart="Never", labels=labels)})
 
-    def _bare(self, kind, number, spec=None):
-        template = self._template(kind, spec=spec)
+    def _bare(self, kind, number, spec=None, **template):
+        template = self._template(kind, spec=spec, **template)
         pod = self._thing("v1", "Pod", f"{kind}-{number}", spec=template["spec"])
         pod["metadata"].update(template["metadata"])
         return pod
@@ -203,6 +221,5 @@ class Workload:
                                                "kubernetes.io/config.source": "file"})
         return pod
 
-    def _budget(self):
-        return self._thing("policy/v1", "PodDisruptionBudget", "guarded",
-                           spec={"maxUnavailable": 0, "selector": {"matchLabels": {KIND: "guarded"}}})
+    def _budget(self, kind, name=None, **spec):
+        return self._thing("policy/v1", "PodDisruptionBudget", name or kind, spec={**spec, "selector": {"matchLabels": {KIND: kind}}})
