@@ -133,6 +133,7 @@ std::uint64_t Drain::order(DrainStep& step, Call call, int priority, HttpRequest
   const std::uint64_t id = ++last_id_;
   if (call == Call::Evict || call == Call::Delete || call == Call::Mark || call == Call::Event) ++in_flight_;
   ++counters_.requests;
+  flight.asked = now;
   flights_.emplace(id, std::move(flight));
   step.orders.push_back({.id = id, .call = call, .priority = priority, .request = std::move(request)});
   return id;
@@ -230,7 +231,8 @@ Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
     if (marks_.cordon_asked() != kNever) held = std::max(held, marks_.cordon_asked() + kCordonFirst);
     return std::max(at, std::min(held, last));
   }
-  return std::min(record.next_try, last);
+  // What will not be answered before D is not asked again: it would hold up the deletion.
+  return record.next_try + slowest_answer_ < last ? record.next_try : last;
 }
 
 bool Drain::wants_delete(const PodRecord& record, Instant now) const {
@@ -263,6 +265,14 @@ void Drain::order_pods(DrainStep& step, Instant now) {
   }
 }
 
+// A request that is given up was work for nothing, for a server that is busy as it is: one that has been slow is waited
+// for. But there must be time for another try.
+Duration Drain::least_wait(const PodRecord& record, Instant now) const {
+  const Duration once = seconds(1) * (1U << std::min(record.unanswered, 3U));
+  const Duration most = std::max(Duration(seconds(1)), (window_.deadline - now) / 3);
+  return std::min(std::max(once, 2 * slowest_answer_), most);
+}
+
 void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
   const seconds grace = grace_at(record.pod, window_, policy_, now);
   const kube::PodRef pod{record.pod.namespace_name, record.pod.name, record.pod.uid};
@@ -272,16 +282,16 @@ void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
     record.asked = Fate::Deleted;
     HttpRequest request = kube::delete_pod(server_, pod, grace.count());
     // One that hangs must leave time for another: a third of what is left.
-    request.timeout = std::min(request.timeout, std::max(Duration(seconds(1)), (window_.deadline - now) / 3));
+    request.timeout = std::min(request.timeout, std::max(least_wait(record, now), (window_.deadline - now) / 3));
     order(step, Call::Delete, 3, std::move(request), {.call = Call::Delete, .uid = pod.uid, .grace = grace}, now);
     return;
   }
   ++record.evictions;
   record.asked = Fate::Evicted;
   HttpRequest request = kube::evict_pod(server_, pod, grace.count());
-  // An eviction that hangs must not hold the pod past D.
+  // An eviction that hangs must not hold the pod far past D.
   const Duration to_delete = delete_at(record.pod, window_, policy_) - now;
-  request.timeout = std::min(request.timeout, std::max(Duration(seconds(1)), to_delete));
+  request.timeout = std::min(request.timeout, std::max(least_wait(record, now), to_delete));
   order(step, Call::Evict, 2, std::move(request), {.call = Call::Evict, .uid = pod.uid, .grace = grace}, now);
 }
 

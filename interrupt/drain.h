@@ -83,10 +83,11 @@ struct PodRecord {
   std::chrono::seconds grace{0};  // of the request that told it
   unsigned evictions = 0;
   unsigned deletes = 0;
-  unsigned failures = 0;  // in a row, of either
-  bool refused = false;   // by its budget, at least once
-  bool marked = false;    // the marking eviction was sent
-  bool doubtful = false;  // 404 or 409: the name may be another pod's; until the watch shows it again
+  unsigned failures = 0;    // in a row, of either
+  unsigned unanswered = 0;  // given up, of either
+  bool refused = false;     // by its budget, at least once
+  bool marked = false;      // the marking eviction was sent
+  bool doubtful = false;    // 404 or 409: the name may be another pod's; until the watch shows it again
   bool eviction_forbidden = false;
   bool delete_forbidden = false;
   Instant next_try{};
@@ -201,6 +202,7 @@ class Drain {
     std::string uid{};  // Evict, Delete, Mark
     std::chrono::seconds grace{0};
     std::size_t event = 0;
+    Instant asked{};
   };
   // A call that is repeated until it succeeds or can never.
   struct Once {
@@ -219,6 +221,7 @@ class Drain {
   void order_marking(DrainStep& step, Instant now);
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
+  Duration least_wait(const PodRecord& record, Instant now) const;
   bool wants_delete(const PodRecord& record, Instant now) const;
   bool shown_live(const PodRecord& record, Instant now) const;
   bool may_evict(const PodRecord& record, Instant now) const;
@@ -287,6 +290,7 @@ class Drain {
   std::vector<std::uint64_t> cancel_;
   bool listed_ = false;  // at least one list was read whole
   bool heard_ = false;   // the API server has answered something
+  Duration slowest_answer_{};
   bool told_announced_ = false;
   bool drained_announced_ = false;
   std::string resource_version_;

@@ -31,8 +31,14 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
       flight.call == Call::Event) {
     --in_flight_;
   }
+  if (reply.status != 0 && reply.status < 500 && !streams(flight.call)) {
+    slowest_answer_ = std::max(slowest_answer_, now - flight.asked);
+  }
   const auto record = pods_.find(flight.uid);
-  if (record != pods_.end()) record->second.in_flight = false;
+  if (record != pods_.end()) {
+    record->second.in_flight = false;
+    record->second.unanswered += reply.status == 0 ? 1 : 0;
+  }
   switch (flight.call) {
     case Call::Cordon:
     case Call::Taint:

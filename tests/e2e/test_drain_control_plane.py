@@ -16,7 +16,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from rig.coredns import answer, site  # noqa: E402  pylint: disable=wrong-import-position
-from rig.drains import LABEL, MARGIN, OUR_TAINT, USER, Drained, ShippedAgent, by_verb, of_self_check, slowest_answer, uid_of  # noqa: E402  pylint: disable=wrong-import-position
+from rig.drains import LABEL, MARGIN, OUR_TAINT, RECORDED, USER, Drained, ShippedAgent, by_verb, of_self_check, slowest_answer, uid_of  # noqa: E402  pylint: disable=wrong-import-position
 from rig.measure import FirstShown, Memory, SchedulingDelay, sanitized  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import RigFailure, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Population  # noqa: E402  pylint: disable=wrong-import-position
@@ -39,7 +39,7 @@ def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_p
         upstream = coredns_factory(site(".", answer("203.0.113.7", ttl=1)))
         folder = tmp_path / node
         folder.mkdir()
-        with Imds() as imds, control_plane.record() as record, SchedulingDelay() as delay, \
+        with Imds() as imds, control_plane.record(*RECORDED) as record, SchedulingDelay() as delay, \
                 ShippedAgent(agent_binary, control_plane, node, folder, imds.url, upstream.port) as agent:
             agent.wait_ready()
             with lookups.Asker(dns_names, agent.dns_port, every=0.02, timeout=2.0, attempts=1) as asker, Memory(agent.process.pid) as memory:
@@ -158,6 +158,9 @@ def test_a_notice_drains_the_node_as_the_record_shows(control_plane, drain, agen
     assert sorted(each.name for each in run.evictions()) == sorted(free)
     assert found["last eviction after cordon"] <= 1.0 + run.delay
     assert found["told"] == found["guarded"] == 5
+    behind = {uid_of(pod) for pod in run.work.pods("web")} - {uid_of(pod) for pod in run.work.slow()}
+    endpoints = run.terminating_endpoints()
+    assert max(endpoints[uid] for uid in behind) <= 1.5 + run.delay
     check_guarded(run, {run.work.population.guarded_grace})
     listed = [urllib.parse.unquote(each.uri) for each in run.requests if each.resource == "pods" and each.verb in ("list", "watch")]
     assert listed and all(f"fieldSelector=spec.nodeName={run.work.node}" in uri for uri in listed), listed

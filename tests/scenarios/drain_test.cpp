@@ -127,6 +127,21 @@ TEST_CASE("an API server that answers each request three seconds late is slow, n
   CHECK(w.drain->drained());
 }
 
+TEST_CASE("a short window and a busy API server: what is slow is not given up again and again") {
+  World w(24);
+  w.faults.latency = 1500ms;
+  for (int i = 0; i < 40; ++i)
+    w.pods.push_back(pod(i, 30));
+  w.run(15s);
+  std::size_t evictions = 0;
+  for (const ModelPod& p : w.pods) {
+    CHECK(p.told_grace >= 1);
+    CHECK_FALSE(p.by_delete);
+    evictions += p.evictions;
+  }
+  CHECK(evictions == w.pods.size());
+}
+
 TEST_CASE("what is forbidden is told once and the rest goes on") {
   World w(7);
   w.pods = {pod(0), pod(1)};

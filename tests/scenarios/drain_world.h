@@ -76,6 +76,7 @@ struct World {
   Instant noticed{}, deadline{};
   std::unique_ptr<Drain> drain;
   bool marks_alone = false;
+  std::string saved_text;   // on the node, over a restart
   unsigned generation = 0;  // of the drain: a killed one hears nothing any more
 
   struct Sent {
@@ -184,16 +185,16 @@ struct World {
   }
   // SIGKILL, and a new agent `away` later that knows only what was saved.
   void restart(Duration away) {
-    const std::string saved = to_text(drain->saved());
+    if (!drain->saved().boot.empty()) saved_text = to_text(drain->saved());
     ++generation;
     open.clear();
     shown_terminating.clear();
     watch = node_watch = 0;
     make_drain();
     wake = kNever;
-    later(away, [this, saved, asked = generation] {
-      if (asked != generation || saved.empty()) return drain->tick(now);
-      const auto read = read_saved_drain(saved);
+    later(away, [this, asked = generation] {
+      if (asked != generation) return drain->tick(now);
+      const auto read = read_saved_drain(saved_text);
       REQUIRE(read);
       return drain->start(*read, now);
     });

@@ -25,7 +25,7 @@ class Counts(Population):
 
 
 class Crowd(Workload):
-    """Most are without a controller, so that each has a grace of its own; `web` is a Deployment behind the Service of that name."""
+    """Most are without a controller, so that each has a grace of its own; `web` is a Deployment behind a Service."""
 
     def __init__(self, control_plane, node, seed, padding=0, **options):
         self._random = random.Random(seed)
@@ -44,9 +44,8 @@ class Crowd(Workload):
         things = super()._things()
         for kind in (_FREE, _NEVER, _ONE, _BOTH):
             things += [self._lone(kind, number) for number in range(getattr(self.population, kind))]
-        things += [self._budget(_NEVER, minAvailable=self.population.never), self._budget(_ONE, minAvailable=self.population.one - 1),
-                   self._budget(_BOTH, minAvailable=1), self._budget(_BOTH, "both-again", minAvailable=1)]
-        return things + [self._thing("v1", "Service", "web", spec={"selector": {"app": "web"}, "ports": [{"port": 80}]})]
+        return things + [self._budget(_NEVER, minAvailable=self.population.never), self._budget(_ONE, minAvailable=self.population.one - 1),
+                         self._budget(_BOTH, minAvailable=1), self._budget(_BOTH, "both-again", minAvailable=1)]
 
     def _lone(self, kind, number):
         # As many short ones as long ones: a grace of some seconds is what D is tightest for.

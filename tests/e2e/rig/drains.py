@@ -30,6 +30,7 @@ USER = "system:serviceaccount:kube-system:lastlight"
 LABEL = "app.kubernetes.io/name=lastlight"
 OUR_TAINT = "status-taint.cluster-autoscaler.kubernetes.io/lastlight-interruption"
 MARGIN, PATIENCE = 3.0, 1 / 6
+RECORDED = ("/api/v1/pods", "/api/v1/nodes", "/apis/discovery.k8s.io/v1/endpointslices")
 
 
 class ShippedAgent:
@@ -133,6 +134,15 @@ class Drained:
     def gone(self):
         """{uid: the event of its end}."""
         return {uid_of(event.object): event for event in self.seen if event.kind == "Pod" and event.type == "DELETED"}
+
+    def terminating_endpoints(self):
+        """{uid of a pod behind a Service: seconds from the notice until an EndpointSlice said that it terminates}"""
+        said = {}
+        for event in self.seen:
+            for endpoint in event.object.get("endpoints") or [] if event.kind == "EndpointSlice" else []:
+                if endpoint["conditions"].get("terminating"):
+                    said.setdefault(endpoint["targetRef"]["uid"], event.wall - self.shown.wall)
+        return said
 
     def cordon(self):
         """The first that was not denied."""

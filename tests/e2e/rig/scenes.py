@@ -18,7 +18,7 @@ import random
 import threading
 import time
 
-from .drains import USER, Drained, ShippedAgent, of_self_check, slowest_answer, uid_of
+from .drains import RECORDED, USER, Drained, ShippedAgent, of_self_check, slowest_answer, uid_of
 from .measure import FirstShown, Memory, SchedulingDelay
 from .proc import RigFailure, wait_until
 from .workload import Population, Workload
@@ -111,8 +111,7 @@ class Stage:
     def play(self, scenes):
         together = Arrivals(scene.name for scene in scenes)
         began = time.time()
-        paths = ("/api/v1/pods", "/api/v1/nodes", "/apis/discovery.k8s.io/v1/endpointslices")
-        with self._control_plane.record(*paths) as record, SchedulingDelay() as delay, \
+        with self._control_plane.record(*RECORDED) as record, SchedulingDelay() as delay, \
                 concurrent.futures.ThreadPoolExecutor(len(scenes)) as pool:
             playing = {scene.name: pool.submit(self._act, scene, record, together) for scene in scenes}
             runs = {name: future.exception() or future.result() for name, future in playing.items()}

@@ -9,7 +9,7 @@
 
 What is on the node, by the label lastlight.test/kind of its pods:
 
-    web       two Deployments; Population.slow of the pods take slow_stop seconds to stop, the others 1
+    web       two Deployments, the quicker one behind a Service; Population.slow of the pods take slow_stop seconds to stop, the others 1
     guarded   a Deployment under a PodDisruptionBudget that never allows a disruption; grace period guarded_grace
     set       a StatefulSet                      bare     a pod without a controller
     scratch   a pod with an emptyDir             batch    pods of a Job that still runs
@@ -107,6 +107,7 @@ class Workload:
         things += [self._bare("bare", number) for number in range(count.bare)]
         things += [self._bare("scratch", number, {"volumes": [{"name": "scratch", "emptyDir": {}}]}) for number in range(count.scratch)]
         things += [self._mirror(number) for number in range(count.mirror)]
+        things.append(self._thing("v1", "Service", "web", spec={"selector": {"app": "web"}, "ports": [{"port": 80}]}))
         return things + ([self._budget("guarded", maxUnavailable=0)] if count.guarded else [])
 
     def _sheltered(self, budget):
