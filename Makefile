@@ -10,6 +10,6 @@ bench-dns:    ; @.ci/bench dns $(ARGS)
 bench-hit:    ; @.ci/bench hit $(ARGS)
 bench-drain:  ; @LASTLIGHT_DRAIN_LONG=1 LASTLIGHT_NO_SKIP=1 /usr/bin/python3 -m pytest tests/e2e/test_drain_scenes.py -q -p no:cacheprovider
 fuzz:         ; @.ci/fuzz
-image:        ; @echo "make image: there is no image build yet" >&2; exit 1
+image:        ; @.ci/image $(ARGS)
 build-trixie: ; @.ci/build-trixie
 clean:        ; @rm -rf build
