@@ -288,6 +288,7 @@ metrics::Scrape App::scrape() const {
           .upstream = upstream_.counters(),
           .upstreams = upstream_.view(),
           .upstreams_refused = addresses_.refused_upstreams(),
+          .linklocal_exceeded = linklocal_exceeded(),
           .server = server_.counters(),
           .receive_buffer = server_.receive_buffer(),
           .takeover_state = Takeover::name(takeover_.state()),
@@ -331,6 +332,7 @@ void App::measure_lag() {
   lag_due_ = now + kLagPeriod;
   lag_timer_.start_at(lag_due_);
   count_metadata_packets();
+  avoid_this_node();
 }
 
 // The metadata service and a guarded resolver share one allowance of the network card. A poll is a segment and two
@@ -340,6 +342,12 @@ void App::count_metadata_packets() {
   const std::uint64_t requests = interruption_->source().counters().requests;
   upstream_.metadata_packets(static_cast<std::uint32_t>(4 * (requests - metadata_requests_)));
   metadata_requests_ = requests;
+}
+
+// Before the end: an upstream on this node goes with it, or before it.
+void App::avoid_this_node() {
+  const interrupt::Drain* drain = interruption_ ? interruption_->drain() : nullptr;
+  upstream_.avoid(drain != nullptr ? addresses_on_node(config_.node_ip, *drain) : std::vector<IpAddress>{});
 }
 
 // Leaving
@@ -368,10 +376,14 @@ void App::on_terminate() {
   settle_leaving();
 }
 
+// To clients: what we ask for ourselves, names of our own or before they expire, keeps nobody waiting but us.
+std::size_t App::owed() const {
+  const std::uint64_t waiting = forwarder_.waiting();
+  return waiting - std::min<std::uint64_t>(waiting, own_names_.unanswered()) + server_.unsent();
+}
+
 void App::settle_leaving() {
-  const Leaving::Facts facts{.pods = last_pods_.pods(),
-                             .taken_over = takeover_.intercepting(),
-                             .owed = forwarder_.flights() + server_.unsent()};
+  const Leaving::Facts facts{.pods = last_pods_.pods(), .taken_over = takeover_.intercepting(), .owed = owed()};
   const Leaving::Step step = leaving_.decide(facts, loop_.now());
   if (step == Leaving::Step::Release) takeover_.release();
   if (step == Leaving::Step::Drain) server_.stop_reading();

@@ -20,6 +20,7 @@
 #include "agent/last_pods.h"
 #include "agent/leaving.h"
 #include "agent/node_events.h"
+#include "agent/on_this_node.h"
 #include "agent/own_names.h"
 #include "agent/reloading.h"
 #include "agent/self_probe.h"
@@ -63,6 +64,8 @@ class App {
   void measure_lag();
   void count_metadata_packets();
   metrics::Scrape scrape() const;
+  void avoid_this_node();
+  std::size_t owed() const;
   http::Readiness readiness() const;
 
   Config config_;  // as it is in force

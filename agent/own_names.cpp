@@ -55,6 +55,13 @@ std::vector<OwnNames::Question> OwnNames::start(std::string_view host, Done done
   return {{a, query_for(*name, dns::kTypeA)}, {a + 1, query_for(*name, dns::kTypeAaaa)}};
 }
 
+std::size_t OwnNames::unanswered() const {
+  std::size_t count = 0;
+  for (const auto& [id, lookup] : lookups_)
+    count += static_cast<std::size_t>(lookup.unanswered);
+  return count;
+}
+
 void OwnNames::on_answer(std::uint64_t id, ByteView message) {
   const auto found = lookups_.find(id / 2);
   if (found == lookups_.end()) return;

@@ -27,6 +27,7 @@ class OwnNames {
   std::vector<Question> start(std::string_view host, Done done);
   void on_answer(std::uint64_t id, ByteView message);
   std::size_t pending() const { return lookups_.size(); }
+  std::size_t unanswered() const;  // questions
 
  private:
   struct Lookup {

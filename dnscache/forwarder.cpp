@@ -321,6 +321,9 @@ Instant Forwarder::next_deadline() const {
 std::vector<Delivery> Forwarder::abandon_all(Instant now) {
   return state_->abandon_all(now);
 }
+std::uint64_t Forwarder::waiting() const {
+  return state_->waiting();
+}
 std::size_t Forwarder::flights() const {
   return state_->flights();
 }

@@ -49,6 +49,7 @@ class Forwarder::State {
 
   std::size_t flights() const { return flights_.size(); }
   const Histogram& waits() const { return flights_.waits(); }
+  std::uint64_t waiting() const { return flights_.waiting(); }
   const ForwarderCounters& counters() const { return counters_; }
   const CacheCounters& cache_counters() const { return cache_.counters(); }
 

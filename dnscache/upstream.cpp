@@ -23,6 +23,7 @@ class Upstream::State {
     pool_.set_upstreams(zone, std::move(upstreams), protocol, guard);
   }
   void ask(const Ask& ask);
+  void avoid(const std::vector<IpAddress>& addresses) { pool_.avoid(addresses); }
   void metadata_packets(std::uint32_t packets) { pool_.metadata_packets(packets, loop_.now()); }
   std::map<Endpoint, UpstreamView> view() const { return pool_.view(loop_.now()); }
   UpstreamCounters counters() const;
@@ -191,6 +192,9 @@ void Upstream::set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams
 }
 void Upstream::ask(const Ask& ask) {
   state_->ask(ask);
+}
+void Upstream::avoid(const std::vector<IpAddress>& addresses) {
+  state_->avoid(addresses);
 }
 void Upstream::metadata_packets(std::uint32_t packets) {
   state_->metadata_packets(packets);

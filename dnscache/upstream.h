@@ -42,8 +42,9 @@ class Upstream {
 
   void set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol, Guard guard = Guard::Auto);
   void ask(const Ask& ask);
-  void metadata_packets(std::uint32_t packets);  // were sent to the metadata service: they count toward the pace
-  std::map<Endpoint, bool> health() const;       // of every upstream a zone names
+  void avoid(const std::vector<IpAddress>& addresses);  // of upstreams that are about to go
+  void metadata_packets(std::uint32_t packets);         // were sent to the metadata service: they count toward the pace
+  std::map<Endpoint, bool> health() const;              // of every upstream a zone names
   std::map<Endpoint, UpstreamView> view() const;
   UpstreamCounters counters() const;
 

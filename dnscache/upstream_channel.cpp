@@ -11,8 +11,11 @@
 
 #include <ares.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "agent/io/poll.h"
+#include "dnscache/upstream_sockets.h"
+#include "dnscache/wire.h"
 
 // ares_send and ares_set_servers_ports_csv are deprecated by 1.28 and later in favour of calls that 1.18 does not have.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -75,9 +78,30 @@ struct UpstreamChannel::State {
   ares_channel handle = nullptr;
   std::unordered_map<int, std::unique_ptr<io::Poll>> polls;
   std::unordered_set<std::uint16_t> ids;  // of its questions under way
+  std::uint16_t opcodes = 0;              // a bit for each that was asked with
   bool udp = false;
   bool closing = false;
 };
+
+namespace {
+
+const ares_socket_functions kSockets = {
+    .asocket = [](int family, int type, int protocol,
+                  void*) noexcept { return upstream_sockets::open(family, type, protocol); },
+    .aclose = [](ares_socket_t fd, void*) noexcept { return ::close(fd); },
+    .aconnect = [](ares_socket_t fd, const sockaddr* to, ares_socklen_t size,
+                   void*) noexcept { return ::connect(fd, to, size); },
+    .arecvfrom =
+        [](ares_socket_t fd, void* into, std::size_t room, int flags, sockaddr* from, ares_socklen_t* size,
+           void* opcodes) noexcept {
+          return upstream_sockets::receive(fd, into, room, flags, from, size,
+                                           *static_cast<const std::uint16_t*>(opcodes));
+        },
+    .asendv = [](ares_socket_t fd, const iovec* parts, int count,
+                 void*) noexcept { return upstream_sockets::send(fd, parts, count); },
+};
+
+}  // namespace
 
 // Every option is given, so that neither resolv.conf nor the environment is consulted for any.
 bool UpstreamChannel::State::open(const Endpoint& to, Protocol protocol, Duration life) {
@@ -113,6 +137,7 @@ bool UpstreamChannel::State::open(const Endpoint& to, Protocol protocol, Duratio
   mask |= ARES_OPT_QUERY_CACHE;
 #endif
   if (ares_init_options(&handle, &options, mask) != ARES_SUCCESS) return false;
+  ares_set_socket_functions(handle, &kSockets, &opcodes);
   const std::string server = (to.address.is_v6() ? "[" + to.address.to_string() + "]" : to.address.to_string()) + ":" +
                              std::to_string(to.port);
   return ares_set_servers_ports_csv(handle, server.c_str()) == ARES_SUCCESS;
@@ -170,6 +195,7 @@ void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
   } while (!state_->ids.insert(id).second);
   query[0] = static_cast<std::uint8_t>(id >> 8);
   query[1] = static_cast<std::uint8_t>(id);
+  state_->opcodes |= static_cast<std::uint16_t>(1U << opcode_of(load16(query, 2)));
   auto sent = std::make_unique<State::Sent>(State::Sent{*state_, send, id});
   // c-ares calls back exactly once for every question, even when it is refused at once or the channel is destroyed.
   ares_send(

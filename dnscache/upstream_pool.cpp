@@ -29,6 +29,10 @@ void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& o
 
 // A first attempt probes whoever is due to be probed. Otherwise the least tried of those that are up, in the configured
 // order; a hedge probes nobody.
+std::pair<std::uint32_t, bool> UpstreamPool::rank(const Candidate& candidate) {
+  return {candidate.tried, candidate.peer->avoided};
+}
+
 UpstreamPool::Candidate* UpstreamPool::choose(Flight& flight, Why why, Instant now) {
   const bool none_up = std::ranges::all_of(flight.upstreams, [](const Candidate& c) { return c.peer->health.down(); });
   Candidate* best = nullptr;
@@ -40,7 +44,7 @@ UpstreamPool::Candidate* UpstreamPool::choose(Flight& flight, Why why, Instant n
       ++counters_.probes;
       return &each;
     }
-    if (!health.down() && (best == nullptr || each.tried < best->tried)) best = &each;
+    if (!health.down() && (best == nullptr || rank(each) < rank(*best))) best = &each;
   }
   return best;
 }
@@ -172,12 +176,23 @@ void UpstreamPool::on_failure(SendId send, Failure why, Instant now, Orders& out
   if (flight.wait == Wait::Answer && send == flight.sends[flight.sent - 1]) again(sent.flight, flight, now, out);
 }
 
+bool UpstreamPool::spoke_lately(const Peer& peer, Instant now) {
+  return peer.health.heard() + kLately >= now;
+}
+
 // The last attempt has failed.
 void UpstreamPool::again(FlightId id, Flight& flight, Instant now, Orders& out) {
   if (flight.attempts < kMaxAttempts && flight.sent < flight.sends.size() && now < flight.end) {
     ask(id, flight, Why::Retry, now, out);
   } else if (has_open(flight) && now < flight.end) {
     set_deadline(id, flight, flight.end);  // an earlier one may still be answered
+  } else if (flight.why == Failure::Network && flight.refused < kMaxRefused && now < flight.end &&
+             std::ranges::any_of(flight.upstreams, [&](const Candidate& c) { return spoke_lately(*c.peer, now); })) {
+    // Refused by one backend of an address behind which others answer.
+    ++flight.refused;
+    flight.attempts = kMaxAttempts - 1;
+    flight.sent = 0;
+    wait_for(Wait::Upstream, id, flight, now, out);
   } else {
     finish(id, flight.why, out);
   }

@@ -9,6 +9,10 @@
 // its turn, four p99 but at least 250 ms, is a failure of the upstream if nothing else was heard from it. An answer
 // truncated over UDP is asked for again over TCP at the same upstream (RFC 7766 s5), which is no attempt of its own.
 //
+// A refusal (a reset, port unreachable) reaches nobody and comes at once, and behind one address others may answer: a
+// question whose attempts were all refused waits a moment and takes its last one again, a few times, while something
+// was heard of its upstream in the last two seconds.
+//
 // When every upstream of a zone is down (UpstreamHealth), questions wait: one at a time is sent as a probe, and each
 // answer lets two more go, so nothing storms an upstream that is coming back. Questions for a guarded upstream wait for
 // the pace. Bounds: kMaxWaiting questions wait in each of the two queues; beyond, and when the pace would keep one past
@@ -69,6 +73,8 @@ struct UpstreamView {
 class UpstreamPool {
  public:
   static constexpr std::uint32_t kMaxAttempts = 3;
+  static constexpr std::uint32_t kMaxRefused = 16;
+  static constexpr Duration kLately = std::chrono::seconds(2);
   static constexpr Duration kLeastTurn = std::chrono::milliseconds(250);
   static constexpr double kHedgeShare = 0.25;
   static constexpr double kHedgeSavings = 50;
@@ -98,6 +104,9 @@ class UpstreamPool {
 
   // Replaces a zone's list. Flights under way go on with what they were given.
   void set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol, Guard guard);
+
+  // Those at these addresses are about to go: each is asked only when every other has been tried as often.
+  void avoid(const std::vector<IpAddress>& addresses);
 
   void start(FlightId flight, std::uint32_t zone, Instant now, Orders& out);
   enum class Reply : std::uint8_t {
@@ -132,7 +141,8 @@ class UpstreamPool {
     LearnedLatency latency;
     UpstreamHealth health;
     bool guarded = false;
-    bool named = true;  // by a zone
+    bool named = true;     // by a zone
+    bool avoided = false;  // it is about to go
   };
   struct Candidate {
     Peer* peer = nullptr;  // peers outlive the flights that may ask them
@@ -146,9 +156,10 @@ class UpstreamPool {
     std::uint32_t attempts = 0;
     std::uint32_t sent = 0;  // of `sends`
     std::array<SendId, kMaxAttempts + 1> sends{};
-    bool tcp_asked = false;  // after TC
-    bool queued = false;     // it has waited its turn for the pace
-    bool behind = false;     // the last send is behind others on a connection
+    std::uint32_t refused = 0;  // times it waited for another backend
+    bool tcp_asked = false;     // after TC
+    bool queued = false;        // it has waited its turn for the pace
+    bool behind = false;        // the last send is behind others on a connection
     Failure why = Failure::Timeout;
     Instant turn_ends{};  // of the last send
     Instant deadline{};   // when the flight is looked at next
@@ -163,6 +174,8 @@ class UpstreamPool {
   };
   enum class Why : std::uint8_t { First, Retry, Hedge, Moved };
 
+  static bool spoke_lately(const Peer& peer, Instant now);
+  static std::pair<std::uint32_t, bool> rank(const Candidate& candidate);
   Candidate* choose(Flight& flight, Why why, Instant now);
   Protocol protocol_for(const Flight& flight, const Candidate& candidate, Instant now) const;
   void ask(FlightId id, Flight& flight, Why why, Instant now, Orders& out);
@@ -187,6 +200,7 @@ class UpstreamPool {
   Pace pace_;
   std::unordered_map<std::uint32_t, Zone> zones_;
   std::map<Endpoint, Peer> peers_;
+  std::set<IpAddress> avoided_;
   std::unordered_map<FlightId, Flight> flights_;
   std::unordered_map<SendId, Sent> sent_;  // no verdict yet; bounded by what the transport gives up in query_timeout
   std::set<std::pair<Instant, FlightId>> deadlines_;

@@ -14,12 +14,19 @@ void UpstreamPool::set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstr
       Peer& peer = peers_[endpoint];
       peer.endpoint = endpoint;
       peer.named = true;
+      peer.avoided = avoided_.contains(endpoint.address);
       peer.guarded |= each.guard == Guard::On || (each.guard == Guard::Auto && endpoint.address.is_link_local());
     }
   }
   for (auto& [endpoint, peer] : peers_) {
     if (!peer.named) peer.channels.retire_all();
   }
+}
+
+void UpstreamPool::avoid(const std::vector<IpAddress>& addresses) {
+  avoided_ = {addresses.begin(), addresses.end()};
+  for (auto& [endpoint, peer] : peers_)
+    peer.avoided = avoided_.contains(endpoint.address);
 }
 
 bool UpstreamPool::healthy(const Endpoint& upstream) const {

@@ -137,6 +137,9 @@ void upstream_families(Families& f, const Scrape& s) {
   f.counter("upstream_waited", waited, number(pool.paced), {{"reason", "pace"}});
   f.counter("upstream_shed", "Questions failed at once: too many waited, or the pace was too slow.", number(pool.shed));
   f.counter("upstream_guarded_packets", "Packets to guarded upstreams.", number(s.upstream.pace.packets));
+  f.counter("upstream_linklocal_allowance_exceeded",
+            "Packets to link-local addresses that the cloud dropped, by the driver; 0 where it does not count them.",
+            number(s.linklocal_exceeded));
   f.gauge("upstream_waiting", "Questions in flight that wait.", number(s.upstream.waiting));
   f.gauge("upstream_channels", "Sockets towards upstreams.", number(s.upstream.channels));
   f.gauge("upstream_in_flight", "Questions in flight.", number(s.upstream.flights));

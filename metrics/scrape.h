@@ -53,6 +53,7 @@ struct Scrape {
   dns::UpstreamCounters upstream;
   std::map<Endpoint, dns::UpstreamView> upstreams;
   std::size_t upstreams_refused = 0;
+  std::uint64_t linklocal_exceeded = 0;
   dns::ServerCounters server;
   Bytes receive_buffer;
   std::string_view takeover_state;

@@ -60,6 +60,8 @@ std::optional<Pod> read_pod(const Json& json) {
   pod.priority = int_at(json, "spec", "priority").value_or(0);
   for (const Json& gate : array_at(json, "spec", "readinessGates"))
     pod.readiness_gates.emplace_back(string_at(gate, "conditionType"));
+  for (const Json& address : array_at(json, "status", "podIPs"))
+    pod.addresses.push_back(string_at(address, "ip"));
   read_manners(json, pod);
   return pod;
 }

@@ -27,6 +27,7 @@ struct Pod {
   std::string deletion_timestamp;  // RFC 3339: when its grace ends
   std::int64_t priority = 0;
   std::vector<std::string> readiness_gates;
+  std::vector<std::string> addresses;
   std::string order;              // our annotation lastlight.io/drain-order
   bool do_not_disrupt = false;    // an annotation of karpenter's or of the cluster autoscaler's
   bool tolerates_cordon = false;  // so its successor may come back to a cordoned node

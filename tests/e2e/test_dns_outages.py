@@ -71,6 +71,7 @@ def test_a_dead_upstream_is_servfail_with_its_reason_and_recovers(agent_factory,
 
 @pytest.mark.parametrize("protocol", ["udp", "tcp"])
 def test_a_silent_upstream_is_given_up_in_time(agent_factory, upstream, protocol):
+    """Case 1, with nothing kept."""
     agent = agent_factory({"dns": {**QUICK, "zones": [zone(".", upstream, protocol=protocol)]}})
     silence(upstream)
     began = time.monotonic()

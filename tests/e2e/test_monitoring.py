@@ -52,6 +52,8 @@ ALERTS = {
     "LastlightOverloaded": ({'lastlight_dns_overload_total{bound="client"}': "0+1x60"}, {'lastlight_dns_overload_total{bound="client"}': "7x60"},
                             {"bound": "client"}),
     "LastlightShedding": ({"lastlight_upstream_shed_total": "0+1x60"}, {"lastlight_upstream_shed_total": "7x60"}, {}),
+    "LastlightLinkLocalAllowanceExceeded": ({"lastlight_upstream_linklocal_allowance_exceeded_total": "0+1x60"},
+                                            {"lastlight_upstream_linklocal_allowance_exceeded_total": "7x60"}, {}),
     "LastlightConnectionsRefused": ({'lastlight_dns_tcp_closed_total{reason="client_full"}': "0+1x60"},
                                     {'lastlight_dns_tcp_closed_total{reason="client_full"}': "7x60",
                                      'lastlight_dns_tcp_closed_total{reason="idle"}': "0+9x60"}, {"reason": "client_full"}),

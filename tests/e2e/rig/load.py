@@ -66,7 +66,7 @@ class Load:
     """`name` says which name the n-th question has. The socket belongs to the namespace this is made in."""
 
     def __init__(self, server, name, rate, source=None):
-        self._name, self._rate, self.asked = name, rate, []
+        self._name, self._rate, self.asked, self.strays = name, rate, [], 0
         self._socket = _socket(server, source)
         self._socket.setblocking(False)
         self._waiting, self._ending = {}, threading.Event()
@@ -116,6 +116,8 @@ class Load:
             one = self._waiting.pop(struct.unpack_from(">H", wire)[0], None)
             if one:
                 one.answered, one.wire = time.monotonic(), wire
+            else:
+                self.strays += 1  # a second answer
 
     def since(self, instant):
         return [one for one in self.asked if one.sent >= instant]

@@ -5,12 +5,13 @@
         upstream.asked("web.example.org")        # how many queries for it came
 
 The function is given the query as a dns.message.Message and whether it came over TCP, and returns a message, octets, a list of
-either (sent one after the other), or None for silence. `reply` makes the usual message.
+either (sent one after the other; a number in it is a pause in seconds), or None for silence. `reply` makes the usual message.
 """
 
 import contextlib
 import socket
 import threading
+import time
 
 import dns.flags
 import dns.message
@@ -34,6 +35,14 @@ def reply(query, *records, authority=(), additional=(), code=dns.rcode.NOERROR):
     return message
 
 
+def _paced(answers):
+    for each in answers:
+        if isinstance(each, (int, float)):
+            time.sleep(each)
+        else:
+            yield each
+
+
 def _octets(answer):
     return answer if isinstance(answer, bytes) else answer.to_wire(max_size=65535)
 
@@ -48,6 +57,11 @@ class Scripted:
         self.queries = []
         self._over = threading.Event()
 
+    def refuse_tcp(self):
+        with contextlib.suppress(OSError):
+            self._tcp.shutdown(socket.SHUT_RDWR)
+        self._tcp.close()
+
     def asked(self, name=None):
         return len([each for each in self.queries if name in (None, each)])
 
@@ -55,7 +69,7 @@ class Scripted:
         query = dns.message.from_wire(octets)
         self.queries.append(query.question[0].name.to_text(omit_final_dot=True).lower())
         answers = self.answer(query, tcp)
-        return [_octets(each) for each in (answers if isinstance(answers, list) else [answers]) if each is not None]
+        return [each if isinstance(each, (int, float)) else _octets(each) for each in (answers if isinstance(answers, list) else [answers]) if each is not None]
 
     def _serve_udp(self):
         while not self._over.is_set():
@@ -63,18 +77,18 @@ class Scripted:
                 octets, peer = self._udp.recvfrom(65535)
                 if self._over.is_set():
                     return  # woken by the end
-                for each in self._answers(octets, False):
+                for each in _paced(self._answers(octets, False)):
                     self._udp.sendto(each, peer)
 
     def _serve_connection(self, connection):
         with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while len(prefix := stream.read(2)) == 2:
-                for each in self._answers(stream.read(int.from_bytes(prefix, "big")), True):
+                for each in _paced(self._answers(stream.read(int.from_bytes(prefix, "big")), True)):
                     connection.sendall(len(each).to_bytes(2, "big") + each)
 
     def _serve_tcp(self):
-        while not self._over.is_set():
+        while not self._over.is_set() and self._tcp.fileno() >= 0:
             with contextlib.suppress(OSError):
                 connection, _ = self._tcp.accept()
                 threading.Thread(target=self._serve_connection, args=(connection,), daemon=True).start()

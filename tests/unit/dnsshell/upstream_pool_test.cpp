@@ -331,3 +331,43 @@ TEST_CASE("a flood of names keeps no more channels than it uses", "[upstream_poo
   CHECK(sim.ended_badly() == 0);
   CHECK(sim.servers[kFirst].udp_questions >= 20'000);
 }
+
+TEST_CASE("an upstream that is about to go is asked last, and when no other answers", "[upstream_pool]") {
+  UpstreamSim sim({kFirst, kSecond});
+  sim.pool.avoid({kFirst.address});
+  sim.load(1, 20, 10ms);
+  sim.run_until(sim.now + 1s);
+  CHECK(sim.servers[kFirst].questions == 0);
+  CHECK(sim.servers[kSecond].questions == 20);
+  sim.servers[kSecond].refuses = true;
+  sim.load(100, 50, 10ms);
+  sim.run_until(sim.now + 3s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.servers[kFirst].questions >= 50);
+  sim.servers[kSecond].refuses = false;
+  sim.pool.avoid({});
+  sim.run_until(sim.now + 10s);
+  const auto before = sim.servers[kSecond].questions;
+  sim.load(200, 20, 10ms);
+  sim.run_until(sim.now + 1s);
+  CHECK(sim.servers[kSecond].questions <= before + 1);  // the probe
+}
+
+TEST_CASE("half the backends of one address refuse: each question finds one that answers", "[upstream_pool]") {
+  const auto seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{9}));
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  UpstreamSim sim({kFirst}, protocol, seed);
+  sim.load(1, 100, 10ms);
+  sim.run_until(sim.now + 1500ms);
+  for (FlightId first = 1000; first < 6000; first += 1000) {
+    sim.servers[kFirst].gone = 0.5;
+    sim.kill_connections(kFirst, false, 0.5);
+    sim.load(first, 100, 10ms);
+    sim.run_until(sim.now + 1s);
+    sim.servers[kFirst].gone = 0;  // no longer among the Service's endpoints
+    sim.load(first + 500, 50, 10ms);
+    sim.run_until(sim.now + 1s);
+  }
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1, 6000) <= 1s);
+}

@@ -27,6 +27,7 @@ class UpstreamSim {
     bool refuses = false;
     bool udp_truncates = false;
     double loss = 0;  // of UDP questions
+    double gone = 0;  // of its backends: a channel is opened to one of them, and refused there
     std::function<Duration(FlightId)> takes = [](FlightId) { return Duration(1ms); };
     std::size_t questions = 0;
     std::size_t udp_questions = 0;
@@ -40,7 +41,8 @@ class UpstreamSim {
     Endpoint to;
     Protocol protocol = Protocol::Udp;
     Instant busy_until{};
-    bool dead = false;  // its backend is gone without a word
+    bool dead = false;     // its backend is gone without a word
+    bool refused = false;  // or with one
     std::set<SendId> open;
   };
 
@@ -86,7 +88,7 @@ class UpstreamSim {
     std::vector<SendId> broken;
     for (auto& [id, connection] : connections) {
       if (connection.to != of || std::uniform_real_distribution<>(0, 1)(random_) >= share) continue;
-      connection.dead = true;
+      (silently ? connection.dead : connection.refused) = true;
       if (!silently) broken.insert(broken.end(), connection.open.begin(), connection.open.end());
     }
     for (const SendId send : broken)
@@ -132,7 +134,9 @@ class UpstreamSim {
   }
   void carry(const UpstreamPool::Send& send) {
     Server& server = servers[send.to];
+    const bool fresh = !connections.contains(send.channel);
     Connection& on = connections[send.channel];
+    if (fresh) on.refused = std::uniform_real_distribution<>(0, 1)(random_) < server.gone;
     on.to = send.to;
     on.protocol = send.protocol;
     on.open.insert(send.id);
@@ -144,7 +148,7 @@ class UpstreamSim {
                                          return c.second.to == send.to && c.second.protocol == Protocol::Tcp;
                                        })));
     at(now + config.query_timeout, [this, send] { fail(send, Failure::Timeout); });
-    if (server.refuses) return at(now, [this, send] { fail(send, Failure::Network); });
+    if (server.refuses || on.refused) return at(now, [this, send] { fail(send, Failure::Network); });
     const bool lost = !tcp && std::uniform_real_distribution<>(0, 1)(random_) < server.loss;
     if (server.silent || on.dead || lost) return;
     const Instant begins = tcp && server.in_order ? std::max(now, on.busy_until) : now;
