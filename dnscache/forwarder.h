@@ -119,7 +119,7 @@ class Forwarder {
 
   std::size_t flights() const;
   const Histogram& waits() const;  // of clients whose answer was not in memory, in nanoseconds
-  std::uint64_t waiting() const;  // clients
+  std::uint64_t waiting() const;   // clients
   CutCounters cut_counters() const;
   const ForwarderCounters& counters() const;
   const CacheCounters& cache_counters() const;

@@ -124,4 +124,5 @@ def test_thousands_of_pods_start_in_the_same_second(agent_factory, coredns_facto
     print(f"{8 * PODS} questions of {PODS} pods sent in {sent:.2f} s, answered after {time.monotonic() - began:.2f} s")
     assert not waiting
     upstream = agent.metrics()["lastlight_upstream_queries_total"]
-    assert 2 * (PODS + 3) <= upstream <= 2.2 * (PODS + 3), "once for each, and the few that were asked again"
+    # Once for each, and hedges: a quarter more and fifty at most (dnscache/upstream_pool.h).
+    assert 2 * (PODS + 3) <= upstream <= 2 * 1.25 * (PODS + 3) + 50

@@ -158,6 +158,7 @@ def test_a_client_that_vanishes_harms_nobody(start):
     for _ in range(20):
         with Connection(agent) as client:
             client.send(SLOW, "www.example.org")
+            assert client.receive_name() == "www.example.org"  # it has read them: a reset takes along what was not
             client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")  # RST
     assert start.upstream.logged(1, SLOW)
     assert agent.query(SLOW, tcp=True).answer and agent.query("www.example.org", tcp=True).answer
