@@ -10,6 +10,16 @@ Timer::Timer(Loop& loop, std::move_only_function<void()> fired) : loop_(loop), f
 }
 
 void Timer::start_in(Duration delay) {
+  start_at(loop_.refresh() + std::max(delay, Duration::zero()));
+}
+
+void Timer::start_at(Instant when) {
+  if (when == kNever) return stop();
+  due_ = when;
+  arm(when - loop_.refresh());
+}
+
+void Timer::arm(Duration delay) {
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(delay, Duration::zero()));
   uv_update_time(loop_.raw());
   uv_timer_start(
@@ -17,15 +27,11 @@ void Timer::start_in(Duration delay) {
       [](uv_timer_t* h) noexcept {
         Timer* self = Handle<uv_timer_t, Timer>::owner(h);
         if (self == nullptr) return;
-        self->loop_.refresh();
+        const Instant now = self->loop_.refresh();
+        if (now < self->due_) return self->arm(self->due_ - now);
         self->fired_();
       },
       static_cast<std::uint64_t>(ms.count()), 0);
-}
-
-void Timer::start_at(Instant when) {
-  if (when == kNever) return stop();
-  start_in(when - loop_.refresh());
 }
 
 void Timer::stop() {

@@ -1,4 +1,5 @@
-// A one-shot timer. Rounded up to libuv's millisecond, so it never fires early.
+// A one-shot timer that never fires early: libuv counts whole milliseconds from the last one that began, so what is
+// left is waited for.
 #pragma once
 
 #include <functional>
@@ -17,7 +18,10 @@ class Timer {
   void unref();  // does not keep the loop alive
 
  private:
+  void arm(Duration delay);
+
   Loop& loop_;
+  Instant due_{};
   std::move_only_function<void()> fired_;
   Handle<uv_timer_t, Timer> handle_;
 };
