@@ -26,7 +26,6 @@ struct Exchange {
   HttpRequest request;
   std::uint64_t body_size = 0;  // received; more than max_body is dropped
   bool begun = false;
-  bool cut = false;
   std::optional<HttpReply> reply;  // of one that was left open
 };
 
@@ -185,8 +184,8 @@ MHD_Result HttpServer::Impl::begin(MHD_Connection* connection, Exchange& exchang
 MHD_Result HttpServer::Impl::take_body(Exchange& exchange, const char* data, std::size_t* size) {
   exchange.body_size += *size;
   if (exchange.body_size > kMaxDropped) {
-    if (!std::exchange(exchange.cut, true)) ++counters.rejected;  // newer versions call once more
-    return MHD_NO;                                                // closes the connection
+    ++counters.rejected;
+    return MHD_NO;  // closes the connection
   }
   if (exchange.body_size <= options_.max_body) exchange.request.body.append(data, *size);
   *size = 0;

@@ -67,11 +67,14 @@ TEST_CASE("bodies are bounded, methods are few", "[http_server]") {
   const HttpRequest chunked{
       .method = "POST", .url = url, .headers = {{"Transfer-Encoding", "chunked"}}, .body = std::string(65537, 'x')};
   CHECK(exchange(chunked).status == 413);
+  CHECK(server.counters().rejected == 2);
   CHECK(exchange({.method = "POST", .url = url, .body = std::string(2U << 20, 'x')}).status == 0);
+  const std::uint64_t cut = server.counters().rejected;  // curl 8 tries once more when a kept connection is cut
+  CHECK((cut == 3 || cut == 4));
   const HttpReply refused = exchange({.method = "PUT", .url = url});
   CHECK(refused.status == 405);
   CHECK(refused.header("Allow") == "GET, HEAD, POST");
-  CHECK(server.counters().rejected == 4);
+  CHECK(server.counters().rejected == cut + 1);
   CHECK(exchange({.method = "HEAD", .url = url}).status == 200);
   CHECK(exchange({.url = url + "none"}).status == 500);
 }
