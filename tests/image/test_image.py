@@ -44,7 +44,7 @@ def image(tmp_path_factory):
 
 def chroot(root, *words, **options):
     """In a mount namespace of its own, with nothing writable but what a pod would have."""
-    script = ('mount --make-rprivate / && mount --bind "$0" "$0" && mount -t tmpfs tmpfs "$0/run/lastlight" && mount --bind "$CONFIG" "$0/etc/lastlight" '
+    script = ('mount --make-rprivate / && mount --bind "$0" "$0" && mount -t tmpfs tmpfs "$0/run/lastlight" && mount --bind "$CONFIG" "$0/etc/lastlight" && mount --rbind /proc "$0/proc" '
               '&& mount -o remount,ro,bind "$0" && exec chroot "$0" "$@"')
     return ["unshare", "--mount", "bash", "-ec", script, str(root), *words], {
         "env": {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NODE_NAME": "n1", "NODE_IP": "127.0.0.1", **options}}
