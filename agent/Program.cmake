@@ -1,4 +1,5 @@
 # The agent's own pure parts, and the programs (agent/programs.h); lastlight-agent is the only one that sees every module.
+
 # The status page, as a string literal.
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS http/page.html)
 file(READ http/page.html LASTLIGHT_PAGE)

@@ -60,6 +60,8 @@ struct ConfigText {
   std::string text;
 };
 inline constexpr std::size_t kMaxConfigFile = 1U << 20;  // bytes; a ConfigMap holds no more
+// Of one file, and at most one byte more than that, so that a longer one is noticed; or why it cannot be read.
+std::expected<std::string, std::string> read_config_text(const std::string& path);
 
 // A key's last text wins; lists are replaced, not joined. Later overrides win.
 ConfigResult parse_config(std::span<const ConfigText> texts, std::span<const ConfigOverride> overrides = {},

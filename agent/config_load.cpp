@@ -17,15 +17,6 @@ std::unexpected<Unreadable> unreadable(const std::string& path, const std::strin
   return std::unexpected(Unreadable{{path, 0, "", why}});
 }
 
-std::expected<ConfigText, Unreadable> read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  ConfigText out{path, std::string(kMaxConfigFile + 1, '\0')};
-  if (in) in.read(out.text.data(), static_cast<std::streamsize>(out.text.size()));
-  if (!in.is_open() || in.bad()) return unreadable(path, std::string("cannot be read: ") + std::strerror(errno));
-  out.text.resize(static_cast<std::size_t>(in.gcount()));
-  return out;
-}
-
 // Of a mounted ConfigMap each name is a link into a hidden directory, hence is_regular_file, which follows links.
 std::expected<std::vector<std::string>, Unreadable> files_of(const std::string& path) {
   namespace fs = std::filesystem;
@@ -45,14 +36,23 @@ std::expected<std::vector<std::string>, Unreadable> files_of(const std::string& 
 
 }  // namespace
 
+std::expected<std::string, std::string> read_config_text(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::string text(kMaxConfigFile + 1, '\0');
+  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!in.is_open() || in.bad()) return std::unexpected(std::string("cannot be read: ") + std::strerror(errno));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return text;
+}
+
 ConfigResult load_config(const std::string& path, std::span<const ConfigOverride> overrides, const ConfigCheck& check) {
   const auto files = files_of(path);
   if (!files) return std::unexpected(files.error());
   std::vector<ConfigText> texts;
   for (const std::string& file : *files) {
-    auto text = read_text(file);
-    if (!text) return std::unexpected(std::move(text.error()));
-    texts.push_back(std::move(*text));
+    auto text = read_config_text(file);
+    if (!text) return unreadable(file, text.error());
+    texts.push_back({file, std::move(*text)});
   }
   return parse_config(texts, overrides, check);
 }

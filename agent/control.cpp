@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <sys/socket.h>
+
 #include "agent/base/log.h"
 #include "agent/io/local_socket.h"
 
@@ -15,7 +17,7 @@ void Control::serve() {
     log::info("control.off", {{"why", "the run directory is missing or not this user's"}});
     return;
   }
-  auto socket = io::listen_local(path_in(directory_));
+  auto socket = io::listen_local(path_in(directory_), SOCK_STREAM);
   if (!socket) {
     log::warn("control.not_listening", {{"error", socket.error()}});
     return;

@@ -22,24 +22,12 @@ namespace {
 
 constexpr std::uint64_t kKept = 16;  // generations whose files stay
 constexpr const char* kPrefix = "generation-";
+constexpr const char* kSocket = "handover.sock";
 
 std::string path_in(const std::string& directory, std::string_view name) {
   std::string path = directory;
   path.append("/").append(name);
   return path;
-}
-
-bool address_of(const std::string& directory, sockaddr_un& address) {
-  address = {};
-  address.sun_family = AF_UNIX;
-  const std::string path = path_in(directory, "handover.sock");
-  if (directory.empty() || path.size() >= sizeof address.sun_path) return false;
-  path.copy(address.sun_path, path.size());
-  return true;
-}
-
-io::FileDescriptor packet_socket() {
-  return io::FileDescriptor(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 // File name -> number, of every generation written there.
@@ -103,21 +91,19 @@ std::uint64_t generation(const std::string& directory) {
 }
 
 io::FileDescriptor connect(const std::string& directory) {
-  sockaddr_un address;
-  if (!address_of(directory, address)) return {};
-  io::FileDescriptor socket = packet_socket();
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = path_in(directory, kSocket);
+  if (directory.empty() || path.size() >= sizeof address.sun_path) return {};
+  path.copy(address.sun_path, path.size());
+  io::FileDescriptor socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
   return socket;
 }
 
 io::FileDescriptor listen(const std::string& directory) {
-  sockaddr_un address;
-  if (!address_of(directory, address)) return {};
-  io::FileDescriptor socket = packet_socket();
-  ::unlink(address.sun_path);
-  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
-  if (::chmod(address.sun_path, 0600) != 0 || ::listen(socket.get(), 4) != 0) return {};
-  return socket;
+  if (directory.empty()) return {};
+  return io::listen_local(path_in(directory, kSocket), SOCK_SEQPACKET).value_or(io::FileDescriptor());
 }
 
 io::FileDescriptor accept(int listener) {

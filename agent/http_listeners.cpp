@@ -8,49 +8,35 @@
 
 namespace lastlight {
 
-namespace {
-
-constexpr std::uint16_t kMetricsPort = 9253;
-constexpr std::uint16_t kStatusPort = 9254;
-
-std::string listening(const Endpoint& where, const io::HttpServer& server) {
-  return Endpoint{where.address, server.port()}.to_string();
-}
-
-}  // namespace
-
 HttpListeners::HttpListeners(io::Loop& loop, http::Sources sources, io::SocketSource sockets)
     : loop_(loop), sources_(std::move(sources)), sockets_(std::move(sockets)) {}
 
-io::HttpServerOptions HttpListeners::options() const {
-  io::HttpServerOptions out;
-  out.sockets = sockets_;
-  return out;
+HttpListeners::Opened HttpListeners::open(const std::string& address, std::uint16_t port, Route route,
+                                          std::string_view event) {
+  const auto where = Endpoint::parse(address, port);
+  if (!where) return std::unexpected(address + " is no IP:PORT");
+  io::HttpServerOptions options;
+  options.sockets = sockets_;
+  auto server = io::HttpServer::open(
+      loop_, *where,
+      [this, route](const HttpRequest& request, const IpAddress&, io::HttpServer::RequestId) {
+        return std::optional(route(request, sources_));
+      },
+      [](io::HttpServer::RequestId) {}, std::move(options));
+  if (server) log::info(event, {{"address", Endpoint{where->address, (*server)->port()}.to_string()}});
+  return server;
 }
 
 void HttpListeners::start(const HttpConfig& config) {
   if (!config.listen.empty()) {
-    const auto where = Endpoint::parse(config.listen, kMetricsPort);
-    if (!where) throw std::runtime_error("http.listen: " + config.listen + " is no IP:PORT");
-    metrics_ = std::make_unique<io::HttpServer>(
-        loop_, *where, [this](const HttpRequest& request) { return http::route(request, sources_); }, options());
-    log::info("http.listening", {{"address", listening(*where, *metrics_)}});
+    auto server = open(config.listen, 9253, http::route, "http.listening");
+    if (!server) throw std::runtime_error(server.error());
+    metrics_ = std::move(*server);
   }
   if (config.status.empty()) return;
-  const auto where = Endpoint::parse(config.status, kStatusPort);
-  if (!where) throw std::runtime_error("http.status: " + config.status + " is no IP:PORT");
-  auto server = io::HttpServer::open(
-      loop_, *where,
-      [this](const HttpRequest& request, const IpAddress&, io::HttpServer::RequestId) {
-        return std::optional(http::status_route(request, sources_));
-      },
-      [](io::HttpServer::RequestId) {}, options());
-  if (!server) {
-    log::warn("status.not_listening", {{"address", where->to_string()}, {"error", server.error()}});
-    return;
-  }
+  auto server = open(config.status, 9254, http::status_route, "status.listening");
+  if (!server) return log::warn("status.not_listening", {{"address", config.status}, {"error", server.error()}});
   status_ = std::move(*server);
-  log::info("status.listening", {{"address", listening(*where, *status_)}});
 }
 
 void HttpListeners::stop() {

@@ -2,7 +2,11 @@
 // Their sockets come from the supervisor, so that a successor goes on with them.
 #pragma once
 
+#include <cstdint>
+#include <expected>
 #include <memory>
+#include <string>
+#include <string_view>
 
 #include "agent/config.h"
 #include "agent/http/routes.h"
@@ -21,7 +25,9 @@ class HttpListeners {
   void stop();
 
  private:
-  io::HttpServerOptions options() const;
+  using Route = HttpReply (*)(const HttpRequest& request, const http::Sources& sources);
+  using Opened = std::expected<std::unique_ptr<io::HttpServer>, std::string>;
+  Opened open(const std::string& address, std::uint16_t port, Route route, std::string_view event);
 
   io::Loop& loop_;
   const http::Sources sources_;

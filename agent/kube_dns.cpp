@@ -1,8 +1,7 @@
 #include "agent/kube_dns.h"
 
 #include <algorithm>
-#include <fstream>
-#include <iterator>
+#include <utility>
 
 #include "agent/base/json.h"
 #include "agent/config_rules.h"
@@ -12,7 +11,6 @@ namespace lastlight {
 namespace {
 
 constexpr std::size_t kMostNameservers = 3;
-constexpr std::size_t kMostFile = 1U << 20;
 constexpr const char* kStubDomains = "stubDomains";
 constexpr const char* kUpstreamNameservers = "upstreamNameservers";
 
@@ -33,13 +31,10 @@ std::expected<std::vector<AddressSpec>, std::string> servers(const Json& list) {
   return out;
 }
 
-std::optional<std::string> read_file(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::string text(kMostFile, '\0');
-  in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  return text;
+// None: it is not there.
+std::optional<std::string> read_key(const std::string& directory, const char* key) {
+  auto text = read_config_text(directory + "/" + key);
+  return text ? std::optional(std::move(*text)) : std::nullopt;
 }
 
 }  // namespace
@@ -91,8 +86,7 @@ void add_to(DnsConfig& dns, const KubeDns& kube_dns) {
 ConfigResult with_kube_dns(Config config) {
   const std::string& directory = config.dns.kube_dns_config;
   if (directory.empty()) return config;
-  const auto parsed =
-      parse_kube_dns(read_file(directory + "/" + kStubDomains), read_file(directory + "/" + kUpstreamNameservers));
+  const auto parsed = parse_kube_dns(read_key(directory, kStubDomains), read_key(directory, kUpstreamNameservers));
   if (!parsed) return std::unexpected(std::vector{ConfigError{directory, 0, "", parsed.error()}});
   std::vector<ConfigError> errors;
   add_to(config.dns, *parsed);

@@ -1,6 +1,5 @@
 #include "agent/node_events.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "agent/base/log.h"
@@ -19,16 +18,14 @@ NodeEvents::~NodeEvents() {
 void NodeEvents::warn(const std::string& reason, const std::string& message) {
   if (config_.node_name.empty() || api_server_.empty() || waiting_.size() >= kMaxWaiting) return;
   const WallTime now = io::Loop::read_wall_clock();
-  std::string name = config_.node_name + "." + reason + "." + std::to_string(now.time_since_epoch().count());
-  std::ranges::transform(name, name.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  waiting_.push_back({.node = config_.node_name,
-                      .pod = std::nullopt,
-                      .name = std::move(name),
-                      .type = "Warning",
-                      .reason = reason,
-                      .message = message,
-                      .time = interrupt::format_rfc3339(now)});
+  waiting_.push_back(
+      {.node = config_.node_name,
+       .pod = std::nullopt,
+       .name = kube::event_name(config_.node_name, reason, std::to_string(now.time_since_epoch().count())),
+       .type = "Warning",
+       .reason = reason,
+       .message = message,
+       .time = interrupt::format_rfc3339(now)});
   if (waiting_.size() == 1) send();
 }
 

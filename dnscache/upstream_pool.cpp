@@ -27,12 +27,12 @@ void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& o
   ask(id, flight, Why::First, now, out);
 }
 
-// A first attempt probes whoever is due to be probed. Otherwise the least tried of those that are up, in the configured
-// order; a hedge probes nobody.
 std::pair<std::uint32_t, bool> UpstreamPool::rank(const Candidate& candidate) {
   return {candidate.tried, candidate.peer->avoided};
 }
 
+// A first attempt probes whoever is due to be probed. Otherwise the least tried of those that are up, in the configured
+// order; a hedge probes nobody.
 UpstreamPool::Candidate* UpstreamPool::choose(Flight& flight, Why why, Instant now) {
   const bool none_up = std::ranges::all_of(flight.upstreams, [](const Candidate& c) { return c.peer->health.down(); });
   Candidate* best = nullptr;

@@ -265,12 +265,16 @@ void Drain::order_pods(DrainStep& step, Instant now) {
   }
 }
 
+// Of one request: one that hangs must leave time for another.
+Duration Drain::longest_wait(Instant now) const {
+  return std::max(Duration(seconds(1)), (window_.deadline - now) / 3);
+}
+
 // A request that is given up was work for nothing, for a server that is busy as it is: one that has been slow is waited
-// for. But there must be time for another try.
+// for.
 Duration Drain::least_wait(const PodRecord& record, Instant now) const {
   const Duration once = seconds(1) * (1U << std::min(record.unanswered, 3U));
-  const Duration most = std::max(Duration(seconds(1)), (window_.deadline - now) / 3);
-  return std::min(std::max(once, 2 * slowest_answer_), most);
+  return std::min(std::max(once, 2 * slowest_answer_), longest_wait(now));
 }
 
 void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
@@ -281,8 +285,7 @@ void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
     ++record.deletes;
     record.asked = Fate::Deleted;
     HttpRequest request = kube::delete_pod(server_, pod, grace.count());
-    // One that hangs must leave time for another: a third of what is left.
-    request.timeout = std::min(request.timeout, std::max(least_wait(record, now), (window_.deadline - now) / 3));
+    request.timeout = std::min(request.timeout, longest_wait(now));
     order(step, Call::Delete, 3, std::move(request), {.call = Call::Delete, .uid = pod.uid, .grace = grace}, now);
     return;
   }

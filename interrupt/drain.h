@@ -221,6 +221,7 @@ class Drain {
   void order_marking(DrainStep& step, Instant now);
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
+  Duration longest_wait(Instant now) const;
   Duration least_wait(const PodRecord& record, Instant now) const;
   bool wants_delete(const PodRecord& record, Instant now) const;
   bool shown_live(const PodRecord& record, Instant now) const;

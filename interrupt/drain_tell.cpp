@@ -1,37 +1,12 @@
 // What is told: facts for logs and metrics, Kubernetes Events, and the account of the pods.
 #include <algorithm>
 #include <array>
-#include <cctype>
-#include <cstdio>
 #include <utility>
 
 #include "interrupt/drain.h"
 #include "interrupt/timestamp.h"
 
 namespace lastlight::interrupt {
-namespace {
-
-// FNV-1a: names the Event of one notice the same at every try.
-std::string short_hash(std::string_view text) {
-  std::uint64_t hash = 14695981039346656037ULL;
-  for (const char c : text)
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
-  std::array<char, 17> hex{};
-  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(hash));
-  return hex.data();
-}
-
-std::string event_name(std::string_view node, std::string_view reason, std::string_view id) {
-  std::string name(node.substr(0, 200));  // an object's name has 253 characters at most
-  while (!name.empty() && !std::isalnum(static_cast<unsigned char>(name.back())))
-    name.pop_back();
-  name += '.';
-  for (const char c : reason)
-    name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return name + '.' + short_hash(id);
-}
-
-}  // namespace
 
 std::string_view fate_name(Fate fate) {
   static constexpr std::array<std::string_view, kFates> kNames = {
@@ -116,7 +91,7 @@ void Drain::tell_node(Instant now, std::string type, std::string reason, std::st
 void Drain::tell_node(Instant now, std::string_view id, std::string type, std::string reason, std::string message) {
   tell(now, {.node = node_,
              .pod = {},
-             .name = event_name(node_, reason, id),
+             .name = kube::event_name(node_, reason, id),
              .type = std::move(type),
              .reason = std::move(reason),
              .message = std::move(message),
@@ -126,7 +101,7 @@ void Drain::tell_node(Instant now, std::string_view id, std::string type, std::s
 void Drain::tell_pod(Instant now, const kube::Pod& pod, std::string reason, std::string message) {
   tell(now, {.node = node_,
              .pod = kube::PodRef{pod.namespace_name, pod.name, pod.uid},
-             .name = event_name(pod.name, reason, saved_.notice.id + pod.uid),
+             .name = kube::event_name(pod.name, reason, saved_.notice.id + pod.uid),
              .type = "Warning",
              .reason = std::move(reason),
              .message = std::move(message),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "dnscache/presentation.h"
 #include "metrics/families.h"
 
 namespace lastlight::metrics {
@@ -20,10 +21,10 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_queries", "", number(s.server.tcp_queries), {{"protocol", "tcp"}});
   f.counter("dns_answers", "Answers sent.", number(s.server.udp_answers), {{"protocol", "udp"}});
   f.counter("dns_answers", "", number(s.server.tcp_answers), {{"protocol", "tcp"}});
-  for (std::size_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode) {
+  for (std::uint16_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode) {
     if (rcode > kAlwaysShown && s.forwarder.rcodes.at(rcode) == 0) continue;
     f.counter("dns_responses", "Responses written, by RCODE.", number(s.forwarder.rcodes.at(rcode)),
-              {{"rcode", rcode_name(rcode)}});
+              {{"rcode", dns::rcode_text(rcode)}});
   }
   f.histogram("dns_wait", "What clients waited whose answer was not in memory.", s.waits);
   const char* refused = "Queries not forwarded, by what was answered.";
@@ -267,13 +268,6 @@ void drain_families(Families& f, const Scrape& s) {
 }
 
 }  // namespace
-
-std::string rcode_name(std::size_t rcode) {
-  static constexpr std::array<const char*, 11> kNames = {"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN",
-                                                         "NOTIMP",  "REFUSED", "YXDOMAIN", "YXRRSET",
-                                                         "NXRRSET", "NOTAUTH", "NOTZONE"};
-  return rcode < kNames.size() ? kNames.at(rcode) : "RCODE" + std::to_string(rcode);
-}
 
 std::string render(const Scrape& s) {
   Families f;

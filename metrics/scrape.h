@@ -69,7 +69,4 @@ struct Scrape {
 
 std::string render(const Scrape& scrape);
 
-// By RCODE of the header, the names dig prints; RCODE7 for one without a name.
-std::string rcode_name(std::size_t rcode);
-
 }  // namespace lastlight::metrics

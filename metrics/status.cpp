@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "agent/base/json.h"
+#include "dnscache/presentation.h"
 
 namespace lastlight::metrics {
 
@@ -31,10 +32,10 @@ Json waits(const Histogram& histogram) {
           {"p99_ms", in_ms(histogram.quantile(0.99))}};
 }
 
-Json dns(const Scrape& s) {
+Json names(const Scrape& s) {
   Json responses = Json::object();
-  for (std::size_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode)
-    if (s.forwarder.rcodes.at(rcode) > 0) responses[rcode_name(rcode)] = s.forwarder.rcodes.at(rcode);
+  for (std::uint16_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode)
+    if (s.forwarder.rcodes.at(rcode) > 0) responses[dns::rcode_text(rcode)] = s.forwarder.rcodes.at(rcode);
   return {{"queries", {{"udp", s.server.udp_queries}, {"tcp", s.server.tcp_queries}}},
           {"responses", std::move(responses)},
           {"from_memory", s.forwarder.answered_from_cache},
@@ -137,7 +138,7 @@ std::string status_json(const Scrape& s, bool ready) {
        {"memory", {{"resident_bytes", s.process.resident.count}, {"anonymous_bytes", s.process.anonymous.count}}},
        {"cpu_seconds", rounded(s.process.cpu_seconds)},
        {"loop_lag_p99_ms", in_ms(s.loop_lag.quantile(0.99))},
-       {"dns", dns(s)},
+       {"dns", names(s)},
        {"cache", cache(s)},
        {"upstreams", upstreams(s)},
        {"takeover",

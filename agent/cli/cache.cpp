@@ -1,6 +1,6 @@
 #include "agent/cli/cache.h"
 
-#include <algorithm>
+#include <iomanip>
 #include <ostream>
 #include <sstream>
 #include <utility>
@@ -64,14 +64,15 @@ void print_entry(std::ostream& out, const Json& entry) {
   print_records(out, entry, "authority");
 }
 
+void print_count(std::ostream& out, std::int64_t count, const std::string& of) {
+  out << std::setw(10) << count << "  " << of << '\n';
+}
+
 void print_top(std::ostream& out, const char* title, const Json::array_t& rows) {
   out << title << '\n';
   if (rows.empty()) out << "  none\n";
-  for (const Json& row : rows) {
-    std::string count = std::to_string(number(row, "hits"));
-    count.insert(0, count.size() < 10 ? 10 - count.size() : 0, ' ');
-    out << count << "  " << string_at(row, "name") << ' ' << string_at(row, "type") << '\n';
-  }
+  for (const Json& row : rows)
+    print_count(out, number(row, "hits"), string_at(row, "name") + ' ' + string_at(row, "type"));
 }
 
 }  // namespace
@@ -87,11 +88,8 @@ std::string cache_text(const CacheCommand& command, const Json& document) {
     print_top(out, "names, by hits since they came into the cache", array_at(document, "names"));
     print_top(out, "missing names (NXDOMAIN)", array_at(document, "missing"));
     out << "clients, by queries since the agent started\n";
-    for (const Json& row : array_at(document, "clients")) {
-      std::string count = std::to_string(number(row, "queries"));
-      count.insert(0, count.size() < 10 ? 10 - count.size() : 0, ' ');
-      out << count << "  " << string_at(row, "address") << '\n';
-    }
+    for (const Json& row : array_at(document, "clients"))
+      print_count(out, number(row, "queries"), string_at(row, "address"));
   } else {
     out << "forgot " << number(document, "forgotten") << " answers\n";
   }

@@ -1,7 +1,5 @@
 #include "agent/cli/convert.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -23,16 +21,9 @@ struct Source {
 };
 
 std::optional<std::string> text_of(const std::string& path, std::ostream& errors) {
-  std::ifstream in(path, std::ios::binary);
-  std::string text(kMaxConfigFile + 1, '\0');
-  if (in) in.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!in.is_open() || in.bad()) {
-    errors << path << ": cannot be read: " << std::strerror(errno) << "\n";
-    return std::nullopt;
-  }
-  text.resize(static_cast<std::size_t>(in.gcount()));
-  if (text.size() <= kMaxConfigFile) return text;
-  errors << path << ": is longer than a ConfigMap can be\n";
+  auto text = read_config_text(path);
+  if (text && text->size() <= kMaxConfigFile) return std::move(*text);
+  errors << path << ": " << (text ? "is longer than a ConfigMap can be" : text.error()) << "\n";
   return std::nullopt;
 }
 

@@ -11,7 +11,7 @@
 
 namespace lastlight::io {
 
-std::expected<FileDescriptor, std::string> listen_local(const std::string& path) {
+std::expected<FileDescriptor, std::string> listen_local(const std::string& path, int type) {
   const auto failed = [&] { return std::unexpected(path + ": " + std::strerror(errno)); };
   const std::string unnamed = path + ".new";
   sockaddr_un address{};
@@ -21,7 +21,7 @@ std::expected<FileDescriptor, std::string> listen_local(const std::string& path)
     return failed();
   }
   unnamed.copy(address.sun_path, unnamed.size());
-  FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  FileDescriptor socket(::socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return failed();
   ::unlink(unnamed.c_str());  // of one that was killed here
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return failed();

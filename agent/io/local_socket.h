@@ -8,9 +8,10 @@
 
 namespace lastlight::io {
 
-// A stream socket at `path`, mode 0600, instead of what was there: by a rename, so that there is always one to connect
-// to. Whoever may call this is decided elsewhere: two at once would take each other's place.
-std::expected<FileDescriptor, std::string> listen_local(const std::string& path);
+// A socket of streams (SOCK_STREAM) or of packets (SOCK_SEQPACKET) at `path`, mode 0600, instead of what was there: by
+// a rename, so that there is always one to connect to. Whoever may call this is decided elsewhere: two at once would
+// take each other's place.
+std::expected<FileDescriptor, std::string> listen_local(const std::string& path, int type);
 
 // Its peer is root or our own user (SO_PEERCRED, unix(7)).
 bool peer_is_trusted(int socket);

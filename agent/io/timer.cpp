@@ -10,25 +10,27 @@ Timer::Timer(Loop& loop, std::move_only_function<void()> fired) : loop_(loop), f
 }
 
 void Timer::start_in(Duration delay) {
-  start_at(loop_.refresh() + std::max(delay, Duration::zero()));
+  const Instant now = loop_.refresh();
+  due_ = now + std::max(delay, Duration::zero());
+  arm(now);
 }
 
 void Timer::start_at(Instant when) {
   if (when == kNever) return stop();
   due_ = when;
-  arm(when - loop_.refresh());
+  arm(loop_.refresh());
 }
 
-void Timer::arm(Duration delay) {
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(delay, Duration::zero()));
+void Timer::arm(Instant now) {
+  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(due_ - now, Duration::zero()));
   uv_update_time(loop_.raw());
   uv_timer_start(
       handle_.get(),
       [](uv_timer_t* h) noexcept {
         Timer* self = Handle<uv_timer_t, Timer>::owner(h);
         if (self == nullptr) return;
-        const Instant now = self->loop_.refresh();
-        if (now < self->due_) return self->arm(self->due_ - now);
+        const Instant woken = self->loop_.refresh();
+        if (woken < self->due_) return self->arm(woken);
         self->fired_();
       },
       static_cast<std::uint64_t>(ms.count()), 0);

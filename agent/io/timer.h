@@ -18,7 +18,7 @@ class Timer {
   void unref();  // does not keep the loop alive
 
  private:
-  void arm(Duration delay);
+  void arm(Instant now);
 
   Loop& loop_;
   Instant due_{};

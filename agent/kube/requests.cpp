@@ -1,5 +1,8 @@
 #include "agent/kube/requests.h"
 
+#include <array>
+#include <cctype>
+#include <cstdio>
 #include <limits>
 
 #include "agent/base/json.h"
@@ -21,6 +24,16 @@ Json delete_options(const PodRef& pod, std::optional<std::int64_t> grace_seconds
   Json options = {{"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"preconditions", Json{{"uid", pod.uid}}}};
   if (grace_seconds) options["gracePeriodSeconds"] = *grace_seconds;
   return options;
+}
+
+// FNV-1a.
+std::string short_hash(std::string_view text) {
+  std::uint64_t hash = 14695981039346656037ULL;
+  for (const char c : text)
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
+  std::array<char, 17> hex{};
+  std::snprintf(hex.data(), hex.size(), "%016llx", static_cast<unsigned long long>(hash));
+  return hex.data();
 }
 
 }  // namespace
@@ -79,6 +92,16 @@ HttpRequest evict_pod(const Server& server, const PodRef& pod, std::optional<std
 
 HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds) {
   return with_body(request(server, "DELETE", pod_path(pod)), delete_options(pod, grace_seconds));
+}
+
+std::string event_name(std::string_view about, std::string_view reason, std::string_view id) {
+  std::string name(about.substr(0, 200));  // an object's name has 253 characters at most
+  while (!name.empty() && !std::isalnum(static_cast<unsigned char>(name.back())))
+    name.pop_back();
+  name += '.';
+  for (const char c : reason)
+    name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return name + '.' + short_hash(id);
 }
 
 HttpRequest create_event(const Server& server, const NodeEvent& event) {

@@ -48,6 +48,8 @@ struct NodeEvent {
   std::string time;  // RFC 3339, or empty when unknown
 };
 HttpRequest create_event(const Server& server, const NodeEvent& event);
+// A name for it that is an object's whatever the node's or pod's is, the same for the same `id` at every try.
+std::string event_name(std::string_view about, std::string_view reason, std::string_view id);
 
 // May we? (SelfSubjectAccessReview: anybody may ask for themselves.)
 struct Access {

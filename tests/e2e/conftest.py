@@ -22,7 +22,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from rig import netns, peers  # noqa: E402  pylint: disable=wrong-import-position
+from rig import needs, netns, peers  # noqa: E402  pylint: disable=wrong-import-position
 from rig.agent import Agent, AgentMissing, binary as built_agent  # noqa: E402  pylint: disable=wrong-import-position
 from rig.control_plane import PEERS, ControlPlane  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import CoreDNS  # noqa: E402  pylint: disable=wrong-import-position
@@ -30,20 +30,6 @@ from rig.drains import LABEL, MANIFESTS  # noqa: E402  pylint: disable=wrong-imp
 from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.scripted import Scripted  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Workload  # noqa: E402  pylint: disable=wrong-import-position
-
-
-def _peers_or_skip(*names):
-    try:
-        return peers.paths(*names)
-    except peers.PeersMissing as missing:
-        reason = str(missing)
-    _missing(reason)
-
-
-def _missing(reason):
-    if os.environ.get("LASTLIGHT_NO_SKIP") == "1":
-        pytest.fail(f"LASTLIGHT_NO_SKIP=1, but {reason}", pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +40,7 @@ def cache_dir():
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory, request):
-    binaries = _peers_or_skip(*PEERS)
+    binaries = needs.peers_or_skip(*PEERS)
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), binaries) as running:
         capture = request.config.pluginmanager.getplugin("capturemanager")
         with capture.global_and_fixture_disabled():
@@ -82,7 +68,7 @@ def workload(control_plane):  # pylint: disable=redefined-outer-name
 
 @pytest.fixture(scope="module")
 def coredns_factory(tmp_path_factory):
-    binary = _peers_or_skip("coredns")["coredns"]
+    binary = needs.peers_or_skip("coredns")["coredns"]
     with contextlib.ExitStack() as running:
         yield lambda *sites, **options: running.enter_context(CoreDNS(binary, tmp_path_factory.mktemp("coredns"), *sites, **options))
 
@@ -98,7 +84,7 @@ def agent_binary():
     try:
         return built_agent()
     except AgentMissing as missing:
-        _missing(str(missing))
+        needs.missing(str(missing))
 
 
 @pytest.fixture
@@ -111,7 +97,7 @@ def agent_factory(tmp_path_factory, agent_binary):  # pylint: disable=redefined-
 def namespaces():
     reason = netns.possible()
     if reason:
-        _missing(reason)
+        needs.missing(reason)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rig import peers  # noqa: E402  pylint: disable=wrong-import-position
+from rig import needs  # noqa: E402  pylint: disable=wrong-import-position
 from rig.measure import SchedulingDelay  # noqa: E402  pylint: disable=wrong-import-position
 from rig.netns import NODE  # noqa: E402  pylint: disable=wrong-import-position
 from rig.ports import free_port  # noqa: E402  pylint: disable=wrong-import-position
@@ -45,11 +45,7 @@ print(json.dumps({"told": told, "saved": time.time(), "notice": json.loads(body)
 
 @pytest.fixture
 def storage(cluster_net, tmp_path):
-    try:
-        binary = peers.paths("gofakes3")["gofakes3"]
-    except peers.PeersMissing as missing:
-        assert os.environ.get("LASTLIGHT_NO_SKIP") != "1", str(missing)
-        pytest.skip(str(missing))
+    binary = needs.peers_or_skip("gofakes3")["gofakes3"]
     url = f"http://{STORAGE}:9000/checkpoints"
     with cluster_net.other:
         process = Process("s3", [binary, "-host", f"{STORAGE}:9000", "-backend", "memory", "-initialbucket", "checkpoints"], str(tmp_path))

@@ -12,6 +12,7 @@ import dns.query
 import dns.rcode
 import pytest
 
+from rig import needs
 from rig.agent import zone
 from rig.coredns import LOG, answer, erratic, site
 from rig.proc import wait_until
@@ -122,7 +123,7 @@ def resolver(coredns_factory):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind((address, 53))
         except OSError as error:
-            pytest.skip(f"{address}:53, where resolv.conf's nameservers are asked, cannot be bound: {error}")
+            needs.missing(f"{address}:53, where resolv.conf's nameservers are asked, cannot be bound: {error}")
         return coredns_factory(site(".", answer(says, ttl=0), LOG, bind=address), address=address, port=53)
     return start
 

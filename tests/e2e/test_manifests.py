@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 import yaml
+from rig import needs
 from rig.proc import wait_until
 
 MANIFESTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "manifests")
@@ -131,9 +132,7 @@ def lastlight(cache_dir):
     for built in (os.environ.get("LASTLIGHT_BINARY"), os.path.join(root, "build", "release", "agent", "lastlight")):
         if built and os.access(built, os.X_OK):
             return built
-    if os.environ.get("LASTLIGHT_NO_SKIP") == "1":
-        pytest.fail("LASTLIGHT_NO_SKIP=1, but build/release has no lastlight", pytrace=False)
-    return pytest.skip("build/release has no lastlight")
+    return needs.missing("build/release has no lastlight")
 
 
 def test_the_agent_accepts_the_shipped_configuration(lastlight, tmp_path):  # pylint: disable=redefined-outer-name

@@ -14,7 +14,7 @@ import yaml
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rig import peers, ports  # noqa: E402  pylint: disable=wrong-import-position
+from rig import needs, peers, ports  # noqa: E402  pylint: disable=wrong-import-position
 from rig.agent import parse_metrics, zone  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.prometheus import Prometheus  # noqa: E402  pylint: disable=wrong-import-position
@@ -107,9 +107,8 @@ def selectors(expressions):
 @pytest.fixture(autouse=True)
 def promtool():
     found = shutil.which("promtool")
-    if not found and os.environ.get("LASTLIGHT_NO_SKIP") != "1":
-        pytest.skip("no Prometheus: .ci/deps test installs it")
-    assert found, "LASTLIGHT_NO_SKIP=1, but there is no promtool"
+    if not found:
+        needs.missing("no Prometheus: .ci/deps test installs it")
 
     def run(*words):
         done = subprocess.run([found, *words], capture_output=True, text=True, timeout=60, check=False)
@@ -250,11 +249,7 @@ def test_every_panel_and_every_rule_reads_what_an_agent_exports(drained, tmp_pat
 
 
 def test_the_component_brings_the_files_as_they_are(tmp_path):
-    try:
-        kubectl = peers.paths("kubectl")["kubectl"]
-    except peers.PeersMissing as missing:
-        assert os.environ.get("LASTLIGHT_NO_SKIP") != "1", str(missing)
-        pytest.skip(str(missing))
+    kubectl = needs.peers_or_skip("kubectl")["kubectl"]
     relative = [os.path.relpath(each, tmp_path) for each in (os.path.dirname(MONITORING), MONITORING)]
     (tmp_path / "kustomization.yaml").write_text(json.dumps({"resources": relative[:1], "components": relative[1:]}))
     rendered = list(yaml.safe_load_all(subprocess.run([kubectl, "kustomize", str(tmp_path)], capture_output=True, text=True, check=True).stdout))

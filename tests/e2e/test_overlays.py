@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from rig import peers
+from rig import needs, peers
 from rig.proc import wait_until
 
 MANIFESTS = os.path.join(peers.ROOT, "manifests")
@@ -43,13 +43,7 @@ def objects(text):
 
 @pytest.fixture(scope="module")
 def tools():
-    try:
-        found = peers.paths("kubectl", "helm")
-    except peers.PeersMissing as missing:
-        reason = str(missing)
-        if os.environ.get("LASTLIGHT_NO_SKIP") == "1":
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+    found = needs.peers_or_skip("kubectl", "helm")
 
     class Tools:
         """The two renderers."""

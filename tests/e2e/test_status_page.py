@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from rig import ports  # noqa: E402  pylint: disable=wrong-import-position
+from rig import needs, ports  # noqa: E402  pylint: disable=wrong-import-position
 from rig.agent import zone  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import answer, site  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
@@ -49,10 +49,7 @@ return found;
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
     if not (os.path.exists(CHROMIUM) and os.path.exists(DRIVER)):
-        reason = "no chromium and chromium-driver"
-        if os.environ.get("LASTLIGHT_NO_SKIP") == "1":
-            pytest.fail(f"LASTLIGHT_NO_SKIP=1, but {reason}", pytrace=False)
-        pytest.skip(reason)
+        needs.missing("no chromium and chromium-driver: .ci/deps test installs them")
     from selenium import webdriver  # pylint: disable=import-outside-toplevel,import-error
     from selenium.webdriver.chrome.service import Service  # pylint: disable=import-outside-toplevel,import-error
     options = webdriver.ChromeOptions()

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from rig import peers
+from rig import needs
 from rig.asking import Asker
 from rig.control_plane import ControlPlane
 from rig.coredns import CoreDNS, answer, site
@@ -41,10 +41,7 @@ class ApiServer(ControlPlane):
 @pytest.fixture(params=["nftables", "iptables"])
 def proxied(request, cluster_net, tmp_path):
     """(net, api server) with kube-proxy running in the node's namespace, and CoreDNS on the other node."""
-    try:
-        binaries = peers.paths("etcd", "kube-apiserver", "kube-proxy", "coredns")
-    except peers.PeersMissing as missing:
-        pytest.skip(str(missing)) if os.environ.get("LASTLIGHT_NO_SKIP") != "1" else pytest.fail(str(missing))
+    binaries = needs.peers_or_skip("etcd", "kube-apiserver", "kube-proxy", "coredns")
     net = cluster_net
     with contextlib.ExitStack() as running:
         running.enter_context(net.node)

@@ -1,11 +1,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include <stdlib.h>
-
 #include "agent/config_file.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/folder.h"
 
 using namespace lastlight;
 namespace fs = std::filesystem;
@@ -13,15 +12,11 @@ namespace fs = std::filesystem;
 namespace {
 
 // A ConfigMap's mount: names are links to links.
-struct Mounted {
+struct Mounted : test::Folder {
   Mounted() {
-    std::string name = (fs::temp_directory_path() / "lastlight-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
     fs::create_directory(path / "..v1");
     fs::create_directory_symlink("..v1", path / "..data");
   }
-  ~Mounted() { fs::remove_all(path); }
   void put(const std::string& name, const std::string& text) const {
     std::ofstream(path / "..v1" / name) << text;
     fs::create_symlink(fs::path("..data") / name, path / name);
@@ -31,7 +26,6 @@ struct Mounted {
     REQUIRE_FALSE(loaded);
     return loaded.error().front().to_string();
   }
-  fs::path path;
 };
 
 }  // namespace

@@ -4,28 +4,14 @@
 #include <fstream>
 #include <sstream>
 
-#include <stdlib.h>
-
 #include "tests/support/catch.h"
+#include "tests/support/folder.h"
 
 using namespace lastlight;
+using test::Folder;
 namespace fs = std::filesystem;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    std::string name = (fs::temp_directory_path() / "lastlight-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Folder() { fs::remove_all(path); }
-  std::string put(const std::string& name, const std::string& text) const {
-    std::ofstream(path / name) << text;
-    return path / name;
-  }
-  fs::path path;
-};
 
 struct Converted {
   int code = 0;

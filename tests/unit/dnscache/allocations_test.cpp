@@ -1,31 +1,9 @@
 // The hot path's promise, counted: this program's operator new is replaced by one that counts.
-#include <cstdlib>
-#include <new>
-
 #include "dnscache/forwarder.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/counted_allocations.h"
 #include "tests/unit/dnscache/messages.h"
-
-namespace {
-std::size_t allocations = 0;
-}
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(size == 0 ? 1 : size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 using namespace lastlight;
 using namespace lastlight::dns;

@@ -79,20 +79,8 @@ TEST_CASE("RFC 1035 s7.4: unsolicited records: nothing is learned from an answer
   Rig rig;
   // Authority and additional claim another name and its address.
   auto reply = reply_for("a.").a(60);
-  reply.count(2);
-  reply.raw(wire_name("bank."));
-  put16(reply.octets, kTypeNs);
-  put16(reply.octets, kClassIn);
-  put32(reply.octets, 60);
-  put16(reply.octets, 2);
-  reply.raw({0xC0, 12});
-  reply.count(3);
-  reply.raw(wire_name("bank."));
-  put16(reply.octets, kTypeA);
-  put16(reply.octets, kClassIn);
-  put32(reply.octets, 60);
-  put16(reply.octets, 4);
-  reply.raw({192, 0, 2, 66});
+  reply.record_of(wire_name("bank."), 2, kTypeNs, 60, {0xC0, 12});
+  reply.record_of(wire_name("bank."), 3, kTypeA, 60, {192, 0, 2, 66});
   CHECK(parse(rig.resolve(query_for("a."), reply.octets)).counts[3] == 1);
   for (const std::uint16_t type : {kTypeA, kTypeNs}) {
     CHECK(rig.ask(query_for("bank.", 1, type)).empty());

@@ -56,11 +56,15 @@ struct MessageBuilder {
     put16(octets, qclass);
     return *this;
   }
-  // Section 1 answer, 2 authority, 3 additional. The owner is a pointer to the question.
+  // Section 1 answer, 2 authority, 3 additional. Without a name of its own the owner is a pointer to the question.
   MessageBuilder& record(std::size_t section, std::uint16_t type, std::uint32_t ttl, const ByteBuffer& rdata,
                          std::uint16_t rr_class = kClassIn) {
+    return record_of({0xC0, kHeaderSize}, section, type, ttl, rdata, rr_class);
+  }
+  MessageBuilder& record_of(const ByteBuffer& owner, std::size_t section, std::uint16_t type, std::uint32_t ttl,
+                            const ByteBuffer& rdata, std::uint16_t rr_class = kClassIn) {
     count(section);
-    put16(octets, 0xC00C);
+    raw(owner);
     put16(octets, type);
     put16(octets, rr_class);
     put32(octets, ttl);

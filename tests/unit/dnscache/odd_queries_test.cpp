@@ -202,22 +202,11 @@ TEST_CASE(
   std::string owner;
   for (char i = 'a'; i <= 'g'; ++i) {
     const std::string target = std::string(1, i) + std::string(50, 'x') + ".example.org";
-    reply.count(1);
-    owner.empty() ? reply.raw({0xC0, 12}) : reply.raw(wire_name(owner));
-    put16(reply.octets, kTypeCname);
-    put16(reply.octets, kClassIn);
-    put32(reply.octets, 30);
-    put16(reply.octets, static_cast<std::uint16_t>(wire_name(target).size()));
-    reply.raw(wire_name(target));
+    const ByteBuffer from = owner.empty() ? ByteBuffer{0xC0, 12} : wire_name(owner);
+    reply.record_of(from, 1, kTypeCname, 30, wire_name(target));
     owner = target;
   }
-  reply.count(1);
-  reply.raw(wire_name(owner));
-  put16(reply.octets, kTypeA);
-  put16(reply.octets, kClassIn);
-  put32(reply.octets, 30);
-  put16(reply.octets, 4);
-  reply.raw({192, 0, 2, 1});
+  reply.record_of(wire_name(owner), 1, kTypeA, 30, {192, 0, 2, 1});
   const auto plain = query_for("web.shop.svc.cluster.local");
   const auto cut = parse(rig.resolve(plain, reply.octets));
   REQUIRE(cut.valid);

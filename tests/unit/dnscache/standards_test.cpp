@@ -41,13 +41,7 @@ TEST_CASE("RFC 6762 s22.1: .local is asked of the upstream as any name: a cluste
 TEST_CASE("RFC 1034 s3.6.2, 4592: aliases that lead in a circle are passed on as they are, and nobody follows them") {
   Rig rig;
   auto reply = reply_for("a.test").record(1, kTypeCname, 20, wire_name("b.test"));
-  reply.count(1);
-  reply.raw(wire_name("b.test"));
-  put16(reply.octets, kTypeCname);
-  put16(reply.octets, kClassIn);
-  put32(reply.octets, 9);
-  put16(reply.octets, 2);
-  reply.raw({0xC0, kHeaderSize});
+  reply.record_of(wire_name("b.test"), 1, kTypeCname, 9, {0xC0, kHeaderSize});
   const auto sent = parse(rig.resolve(query_for("a.test"), reply.octets));
   CHECK(sent.rcode() == kNoError);
   CHECK(sent.counts[1] == 2);
@@ -60,13 +54,7 @@ TEST_CASE("RFC 1034 s3.6.2: a chain lives as long as its shortest link") {
   Rig rig;
   const ByteBuffer target = wire_name("b.test");
   auto reply = reply_for("a.test").record(1, kTypeCname, 9, target);
-  reply.count(1);
-  reply.raw(target);
-  put16(reply.octets, kTypeA);
-  put16(reply.octets, kClassIn);
-  put32(reply.octets, 300);
-  put16(reply.octets, 4);
-  reply.raw({192, 0, 2, 1});
+  reply.record_of(target, 1, kTypeA, 300, {192, 0, 2, 1});
   rig.resolve(query_for("a.test"), reply.octets);
   rig.now += std::chrono::seconds(8);
   const auto kept = parse(rig.ask(query_for("a.test")));

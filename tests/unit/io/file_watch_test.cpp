@@ -3,9 +3,8 @@
 #include <filesystem>
 #include <fstream>
 
-#include <stdlib.h>
-
 #include "tests/support/catch.h"
+#include "tests/support/folder.h"
 #include "tests/unit/io/turn.h"
 
 using namespace lastlight;
@@ -15,22 +14,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-struct Directory {
-  Directory() {
-    std::string name = (fs::temp_directory_path() / "lastlight-watch-XXXXXX").string();
-    REQUIRE(mkdtemp(name.data()) != nullptr);
-    path = name;
-  }
-  ~Directory() { fs::remove_all(path); }
-  fs::path path;
-};
-
 void put(const fs::path& path, const std::string& text) {
   std::ofstream(path) << text;
 }
 
 struct Fixture {
-  Directory dir;
+  test::Folder dir;
   io::Loop loop;
   int calls = 0;
 
@@ -98,7 +87,7 @@ TEST_CASE_METHOD(Fixture, "a ConfigMap's swap of ..data is seen, again and again
 }
 
 TEST_CASE_METHOD(Fixture, "the file behind a link is followed", "[file_watch]") {
-  const Directory run;
+  const test::Folder run;
   put(run.path / "stub.conf", "one");
   fs::create_symlink(run.path / "stub.conf", dir.path / "resolv.conf");
   const io::FileWatch watched = watch(dir.path / "resolv.conf");

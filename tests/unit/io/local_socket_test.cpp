@@ -1,13 +1,14 @@
 #include "agent/io/local_socket.h"
 
-#include <cstdlib>
-#include <filesystem>
 #include <optional>
+
+#include <sys/socket.h>
 
 #include "agent/io/http_client.h"
 #include "agent/io/http_server.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/folder.h"
 #include "tests/unit/io/turn.h"
 
 using namespace lastlight;
@@ -15,16 +16,8 @@ using test::turn_until;
 
 namespace {
 
-struct Directory {
-  Directory() : path((std::filesystem::temp_directory_path() / "lastlight-XXXXXX").string()) {
-    REQUIRE(mkdtemp(path.data()) != nullptr);
-  }
-  ~Directory() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-
 std::unique_ptr<io::HttpServer> serve(io::Loop& loop, const std::string& path, const std::string& answer) {
-  auto socket = io::listen_local(path);
+  auto socket = io::listen_local(path, SOCK_STREAM);
   REQUIRE(socket);
   auto server = io::HttpServer::open_local(loop, std::move(*socket), [answer](const HttpRequest& request) {
     return HttpReply{.status = 200, .headers = {}, .body = answer + request.url, .error = {}};
@@ -44,8 +37,8 @@ HttpReply get(io::Loop& loop, const std::string& path) {
 }  // namespace
 
 TEST_CASE("HTTP over a Unix socket: the host of the URL is looked up nowhere", "[local_socket]") {
-  const Directory directory;
-  const std::string path = directory.path + "/control.sock";
+  const test::Folder directory;
+  const std::string path = directory.path / "control.sock";
   io::Loop loop;
   const auto server = serve(loop, path, "one");
   CHECK(get(loop, path).body == "one/x?y=1");
@@ -55,8 +48,8 @@ TEST_CASE("HTTP over a Unix socket: the host of the URL is looked up nowhere", "
 }
 
 TEST_CASE("a socket that nobody serves is replaced, and so is one that somebody does", "[local_socket]") {
-  const Directory directory;
-  const std::string path = directory.path + "/control.sock";
+  const test::Folder directory;
+  const std::string path = directory.path / "control.sock";
   io::Loop loop;
   auto first = serve(loop, path, "one");
   first.reset();
@@ -70,7 +63,7 @@ TEST_CASE("a socket that nobody serves is replaced, and so is one that somebody 
 }
 
 TEST_CASE("where there can be no socket the reason is told", "[local_socket]") {
-  CHECK(io::listen_local("/nonexistent/control.sock").error() ==
+  CHECK(io::listen_local("/nonexistent/control.sock", SOCK_STREAM).error() ==
         "/nonexistent/control.sock: No such file or directory");
-  CHECK_FALSE(io::listen_local('/' + std::string(200, 'x')));
+  CHECK_FALSE(io::listen_local('/' + std::string(200, 'x'), SOCK_STREAM));
 }

@@ -6,13 +6,13 @@
 #include <sstream>
 
 #include <signal.h>
-#include <stdlib.h>
 
 #include "agent/io/http_client.h"
 #include "agent/io/http_server.h"
 #include "agent/io/small_file.h"
 
 #include "tests/support/catch.h"
+#include "tests/support/folder.h"
 #include "tests/unit/io/turn.h"
 
 using namespace lastlight;
@@ -21,14 +21,8 @@ using test::turn_until;
 
 namespace {
 
-struct Folder {
-  std::string path;
-  Folder() {
-    char name[] = "/tmp/lastlight-process-XXXXXX";
-    path = ::mkdtemp(name);
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string read(const std::string& file) const { return io::read_small_file(path + "/" + file).value_or("(none)"); }
+struct Folder : test::Folder {
+  std::string read(const std::string& file) const { return io::read_small_file(path / file).value_or("(none)"); }
 };
 
 io::ProcessEnd run(io::Loop& loop, io::ProcessSpec spec) {
@@ -52,8 +46,8 @@ TEST_CASE("a program gets its input and its environment, and its exit code is kn
   io::Loop loop;
   const Folder folder;
   const std::string input(300000, 'x');  // more than a pipe holds
-  CHECK(run(loop, shell("cat > " + folder.path + "/in; env > " + folder.path + "/env", input)).ok());
-  CHECK(std::filesystem::file_size(folder.path + "/in") == input.size());
+  CHECK(run(loop, shell("cat > " + folder.path.string() + "/in; env > " + folder.path.string() + "/env", input)).ok());
+  CHECK(std::filesystem::file_size(folder.path.string() + "/in") == input.size());
   CHECK(folder.read("env").find("GREETING=hello\n") != std::string::npos);
   CHECK(folder.read("env").find("HOME=") == std::string::npos);
   CHECK(run(loop, shell("exit 3", input)).exit_code == 3);  // it never reads
@@ -70,7 +64,7 @@ TEST_CASE("a program that is not there is an error, not a crash", "[process]") {
 TEST_CASE("a program's time is bounded, with all that it started", "[process]") {
   io::Loop loop;
   const Folder folder;
-  const std::string file = folder.path + "/pids";
+  const std::string file = folder.path.string() + "/pids";
   // The first ignores SIGTERM, and so does its child.
   const io::ProcessEnd end =
       run(loop, shell("trap '' TERM; sleep 600 & echo $! $$ > " + file + "; wait; wait; sleep 600", {}, 300ms));
@@ -106,6 +100,6 @@ TEST_CASE("a program gets none of our descriptors", "[process]") {
   client.send({.url = "http://127.0.0.1:" + std::to_string(server.port()) + "/"}, [&](HttpReply) { ++done; });
   REQUIRE(turn_until(loop, [&] { return done == 1; }));
   // Of ls itself: 3 is the folder it reads.
-  REQUIRE(run(loop, shell("exec ls /proc/self/fd > " + folder.path + "/fds")).ok());
+  REQUIRE(run(loop, shell("exec ls /proc/self/fd > " + folder.path.string() + "/fds")).ok());
   CHECK(folder.read("fds") == "0\n1\n2\n3\n");
 }
