@@ -21,8 +21,12 @@ target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/gen
 
 lastlight_shell(lastlight_supervision SOURCES supervision.cpp handover.cpp LINK lastlight_sockets)
 
-add_executable(lastlight main.cpp programs.cpp supervisor.cpp)
-target_link_libraries(lastlight PRIVATE lastlight_supervision)
+lastlight_shell(lastlight_supervisor
+  SOURCES supervisor.cpp held_sockets.cpp programs.cpp say.cpp succession.cpp takeover_child.cpp worker.cpp
+  LINK lastlight_supervision)
+
+add_executable(lastlight main.cpp)
+target_link_libraries(lastlight PRIVATE lastlight_supervisor)
 
 add_executable(lastlight-agent agent_main.cpp)
 target_link_libraries(lastlight-agent PRIVATE lastlight_app)

@@ -1,0 +1,118 @@
+#include "agent/succession.h"
+
+#include <utility>
+
+#include "agent/handover.h"
+#include "agent/say.h"
+#include "agent/supervision.h"
+
+namespace lastlight {
+
+namespace {
+
+constexpr int kPatience = 2000;  // ms, for a predecessor that does nothing but answer
+
+}  // namespace
+
+void Succession::join(std::string directory) {
+  directory_ = std::move(directory);
+  if (!directory_.empty()) generation_ = handover::generation(directory_);
+}
+
+bool Succession::adopt() {
+  waits_ = false;
+  predecessor_ = handover::connect(directory_);
+  if (!predecessor_) return false;
+  Message request = Message::with_text(Message::Type::Adopt, {});
+  request.value = generation_;
+  if (send_message(predecessor_.get(), request) && receive_sockets()) {
+    say("info handover.adopted sockets=%zu generation=%llu\n", held_.all().size(),
+        static_cast<unsigned long long>(generation_));
+    return false;
+  }
+  predecessor_ = {};
+  held_.close_all();
+  return waits_;
+}
+
+bool Succession::receive_sockets() {
+  for (;;) {
+    pollfd waiting{predecessor_.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, kPatience) <= 0) return false;
+    bool closed = false;
+    auto received = receive_message(predecessor_.get(), closed);
+    if (closed) return false;
+    if (!received) continue;
+    if (received->message.type == Message::Type::Adopted) return !held_.all().empty();
+    if (received->message.type == Message::Type::Failed) {
+      waits_ = true;
+      say("info handover.waiting generation=%llu\n", static_cast<unsigned long long>(generation_));
+      return false;
+    }
+    if (received->message.type == Message::Type::Socket && received->descriptor)
+      held_.adopt(received->message.socket(), std::move(received->descriptor));
+  }
+}
+
+std::array<pollfd, 3> Succession::waiting() const {
+  return {pollfd{predecessor_.get(), POLLIN, 0}, pollfd{listener_.get(), POLLIN, 0},
+          pollfd{successor_.get(), POLLIN, 0}};
+}
+
+void Succession::on_events(const pollfd* polled) {
+  if (polled[0].revents != 0) on_predecessor();
+  if (polled[1].revents != 0) on_listener();
+  if (polled[2].revents != 0) on_successor();
+}
+
+// Says nothing after Adopted; when it ends, it ends.
+void Succession::on_predecessor() {
+  bool closed = false;
+  static_cast<void>(receive_message(predecessor_.get(), closed));
+  if (closed) predecessor_ = {};
+}
+
+void Succession::on_listener() {
+  io::FileDescriptor peer = handover::accept(listener_.get());
+  if (peer && !successor_) successor_ = std::move(peer);
+}
+
+void Succession::give_sockets(std::uint64_t generation) {
+  if (generation <= generation_) {
+    send_message(successor_.get(), Message::with_text(Message::Type::Failed, "a later generation serves"));
+    successor_ = {};
+    return;
+  }
+  for (const HeldSockets::Held& each : held_.all())
+    send_message(successor_.get(), Message::about(Message::Type::Socket, each.what), each.fd.get());
+  send_message(successor_.get(), Message::with_text(Message::Type::Adopted, {}));
+}
+
+void Succession::on_successor() {
+  bool closed = false;
+  while (const auto received = receive_message(successor_.get(), closed)) {
+    if (received->message.type == Message::Type::Adopt) {
+      give_sockets(received->message.value);
+      if (!successor_) return;
+    } else if (received->message.type == Message::Type::Ready && !standby_) {
+      standby_ = true;
+      listener_ = {};  // the successor listens now
+      standby_changed_(true);
+      say("info handover.standby\n");
+    }
+  }
+  if (!closed) return;
+  successor_ = {};
+  if (!standby_ || ended_) return;
+  standby_ = false;
+  say("warn handover.resumed reason=\"the successor is gone\"\n");
+  standby_changed_(false);
+  listener_ = handover::listen(directory_);
+}
+
+void Succession::become_owner() {
+  if (predecessor_) send_message(predecessor_.get(), Message::with_text(Message::Type::Ready, {}));
+  if (!listener_ && !standby_ && !directory_.empty()) listener_ = handover::listen(directory_);
+}
+
+}  // namespace lastlight

@@ -1,0 +1,34 @@
+// The privileged child that changes the node's network (lastlight-takeover), as the supervisor runs it: one at a time,
+// the latest order waits. It remembers what is in place, so that it can be undone at the end.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <signal.h>
+#include <sys/types.h>
+
+namespace lastlight {
+
+class TakeoverChild {
+ public:
+  explicit TakeoverChild(const sigset_t& mask) : mask_(mask) {}  // the child's signals
+
+  void start(std::vector<std::string> words);
+  // Its exit code, if it was this child that ended; the order that waited is under way then.
+  std::optional<int> on_end(pid_t pid, int status);
+  void undo();  // what is in place, if anything
+  bool running() const { return pid_ != 0; }
+
+ private:
+  const sigset_t& mask_;
+  pid_t pid_ = 0;
+  std::vector<std::string> next_;      // asked for while one runs; the latest counts
+  std::vector<std::string> in_place_;  // the plan that must be undone at the end
+};
+
+// As a shell says it: 128 and the signal.
+int exit_code(int status);
+
+}  // namespace lastlight
