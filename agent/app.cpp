@@ -14,8 +14,6 @@
 #include "agent/config_rules.h"
 #include "agent/handover.h"
 #include "agent/process_stats.h"
-#include "agent/service_address.h"
-#include "agent/telling.h"
 #include "agent/version.h"
 #include "metrics/scrape.h"
 #include "metrics/status.h"
@@ -101,6 +99,10 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       takeover_(loop_, {.renew = [this] { return server_.renew_leases(); },
                         .run_child = [this](std::span<const std::string> words) { return supervisor_.takeover(words); },
                         .changed = [this](Takeover::State state) { on_takeover(state); }}),
+      interruption_(
+          loop_, config_, api_server_, metadata_client_, api_client_,
+          {.drain_started = [this] { on_drain_started(); },
+           .resolve = [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); }}),
       control_(loop_, handover::directory()),
       http_(loop_,
             {.metrics = [this] { return metrics::render(scrape()); },
@@ -117,7 +119,7 @@ int App::run() {
   add_cache_routes(control_.routes(), forwarder_, [this] { return loop_.now(); });
   addresses_.start();
   http_.start(config_.http);
-  start_interruption();
+  interruption_.start();
   supervisor_.ready();
   control_.serve();
   started_ = loop_.refresh();
@@ -181,97 +183,18 @@ void App::resolve_own(const std::string& host, OwnNames::Done done) {
 // Interruption
 // --------------------------------------------------------------------------------------------------------------------
 
-void App::start_interruption() {
-  if (config_.interruption.source == InterruptionConfig::Source::None) return;
-  start_notice_endpoint();
-  start_messenger();
-  interrupt::Listener listener{
-      .noticed =
-          [this](const interrupt::Notice& notice, Treatment treatment) {
-            tell_notice(notice, treatment, config_.node_name, loop_.now());
-            tell_nearest(notice.id);
-          },
-      .withdrawn =
-          [this](const interrupt::Withdrawn& gone) {
-            log::warn("interruption.withdrawn", {{"id", gone.id}, {"why", gone.why}});
-            notice_endpoint_->on_withdrawn(gone);
-            messenger_->on_withdrawn(gone);
-            if (const auto& stands = interruption_->notice()) tell_nearest(stands->id);
-          },
-      .fact =
-          [this](const interrupt::Fact& fact) {
-            log::info(event_name(fact.kind), {{"subject", fact.subject}, {"text", fact.text}});
-            if (fact.kind == interrupt::Fact::Kind::Started) {
-              forwarder_.prepare_to_leave(loop_.now());
-              follow_forwarder();
-            }
-            messenger_->on_fact(fact);
-          },
-      .diagnosis = [](interrupt::Diagnosis what) { log::warn("metadata.diagnosis", {{"text", advice(what)}}); },
-      .found =
-          [](const interrupt::Found& found) {
-            log::info("metadata.source", {{"source", found.source}, {"why", found.why}});
-          },
-      .checked =
-          [](const std::vector<std::string>& missing) {
-            if (missing.empty()) log::info("drain.permitted");
-            for (const std::string& what : missing)
-              log::error("drain.not_permitted", {{"text", what}});
-          }};
-  interruption_ = std::make_unique<interrupt::Controller>(loop_, config_, api_server_, metadata_client_, api_client_,
-                                                          std::move(listener));
-}
-
-// Pods, webhooks and commands hear of one end, the nearest: another that is announced beside it is in the log.
-void App::tell_nearest(std::string_view id) {
-  const auto& nearest = interruption_->notice();
-  if (!nearest || nearest->id != id) return;
-  notice_endpoint_->on_notice(*nearest);
-  messenger_->on_notice(*nearest);
-}
-
-void App::start_notice_endpoint() {
-  notice_endpoint_ = std::make_unique<interrupt::NoticeEndpoint>(loop_);
-  for (const AddressSpec& spec : config_.hooks.listen) {
-    const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
-    if (!where) {
-      log::warn("notice_endpoint.unresolved", {{"address", spec.to_string()}, {"error", where.error()}});
-      continue;
-    }
-    notice_endpoint_->listen(*where, [](const Endpoint& listening, const std::string& error) {
-      if (error.empty()) {
-        log::info("notice_endpoint.listening", {{"address", listening.to_string()}});
-      } else {
-        log::warn("notice_endpoint.not_listening", {{"address", listening.to_string()}, {"error", error}});
-      }
-    });
-  }
-}
-
-void App::start_messenger() {
-  messenger_ = std::make_unique<interrupt::Messenger>(
-      loop_, config_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
-      interrupt::Messenger::Listener{
-          .pods =
-              [this] {
-                const interrupt::Drain* drain = interruption_ ? interruption_->drain() : nullptr;
-                return drain != nullptr ? interrupt::count_pods(*drain) : interrupt::PodCounts{};
-              },
-          .hold =
-              [this](std::optional<Instant> until) {
-                if (interruption_) interruption_->hold(until);
-              },
-          .failed =
-              [](const std::string& receiver, interrupt::Phase phase, const std::string& error) {
-                log::warn("hook.failed",
-                          {{"receiver", receiver}, {"phase", interrupt::phase_name(phase)}, {"error", error}});
-              }});
+void App::on_drain_started() {
+  forwarder_.prepare_to_leave(loop_.now());
+  follow_forwarder();
 }
 
 // Seeing
 // --------------------------------------------------------------------------------------------------------------------------
 
 metrics::Scrape App::scrape() const {
+  const interrupt::NoticeEndpoint* endpoint = interruption_.notice_endpoint();
+  const interrupt::Messenger* messenger = interruption_.messenger();
+  const interrupt::Controller* controller = interruption_.controller();
   return {.version = kVersion,
           .now = loop_.now(),
           .node = config_.node_name,
@@ -293,13 +216,13 @@ metrics::Scrape App::scrape() const {
           .receive_buffer = server_.receive_buffer(),
           .takeover_state = Takeover::name(takeover_.state()),
           .loop_lag = loop_lag_,
-          .notice_endpoint = notice_endpoint_ ? &notice_endpoint_->counters() : nullptr,
-          .hooks = messenger_ ? &messenger_->hooks() : nullptr,
-          .source = interruption_ ? &interruption_->source() : nullptr,
-          .policy = interruption_ ? &interruption_->policy() : nullptr,
-          .drain = interruption_ ? interruption_->drain() : nullptr,
-          .self_check = interruption_ ? &interruption_->self_check() : nullptr,
-          .notice = interruption_ ? &interruption_->notice() : nullptr};
+          .notice_endpoint = endpoint != nullptr ? &endpoint->counters() : nullptr,
+          .hooks = messenger != nullptr ? &messenger->hooks() : nullptr,
+          .source = controller != nullptr ? &controller->source() : nullptr,
+          .policy = controller != nullptr ? &controller->policy() : nullptr,
+          .drain = interruption_.drain(),
+          .self_check = controller != nullptr ? &controller->self_check() : nullptr,
+          .notice = controller != nullptr ? &controller->notice() : nullptr};
 }
 
 http::Readiness App::readiness() const {
@@ -338,15 +261,16 @@ void App::measure_lag() {
 // The metadata service and a guarded resolver share one allowance of the network card. A poll is a segment and two
 // acknowledgements on a connection that mostly is there already: four packets are counted.
 void App::count_metadata_packets() {
-  if (!interruption_) return;
-  const std::uint64_t requests = interruption_->source().counters().requests;
+  const interrupt::Controller* controller = interruption_.controller();
+  if (controller == nullptr) return;
+  const std::uint64_t requests = controller->source().counters().requests;
   upstream_.metadata_packets(static_cast<std::uint32_t>(4 * (requests - metadata_requests_)));
   metadata_requests_ = requests;
 }
 
 // Before the end: an upstream on this node goes with it, or before it.
 void App::avoid_this_node() {
-  const interrupt::Drain* drain = interruption_ ? interruption_->drain() : nullptr;
+  const interrupt::Drain* drain = interruption_.drain();
   upstream_.avoid(drain != nullptr ? addresses_on_node(config_.node_ip, *drain) : std::vector<IpAddress>{});
 }
 
@@ -362,15 +286,15 @@ void App::on_standby(bool waiting) {
   takeover_.standby(waiting);
   control_.stop();
   http_.stop();
-  interruption_.reset();
+  interruption_.stop();
   if (waiting) return;
   control_.serve();
   http_.start(config_.http);
-  start_interruption();
+  interruption_.start();
 }
 
 void App::on_terminate() {
-  if (!leaving_.asked() && !standby_) last_pods_.ask(interruption_ && interruption_->notice());
+  if (!leaving_.asked() && !standby_) last_pods_.ask(interruption_.noticed());
   leaving_.on_terminate(loop_.now());
   log::info("agent.terminating", {{"in_flight", forwarder_.flights()}});
   settle_leaving();

@@ -1,10 +1,8 @@
 // The composition root: its members, in order, are the architecture; shutdown is the reverse. It wires and decides
-// nothing: cores decide, shells carry out. Nobody else wires.
+// nothing: cores decide, shells carry out. Nobody else wires, but agent/interruption that half.
 #pragma once
 
-#include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "agent/addresses.h"
@@ -13,6 +11,7 @@
 #include "agent/control.h"
 #include "agent/http/routes.h"
 #include "agent/http_listeners.h"
+#include "agent/interruption.h"
 #include "agent/io/http_client.h"
 #include "agent/io/loop.h"
 #include "agent/io/signal.h"
@@ -29,9 +28,6 @@
 #include "dnscache/forwarder.h"
 #include "dnscache/server.h"
 #include "dnscache/upstream.h"
-#include "interrupt/controller.h"
-#include "interrupt/messenger.h"
-#include "interrupt/notice_endpoint.h"
 #include "metrics/scrape.h"
 
 namespace lastlight {
@@ -53,10 +49,7 @@ class App {
   std::optional<std::string> reconfigure(const Config& next);
   void resolve_own(const std::string& host, OwnNames::Done done);
   // Interruption, seeing, leaving
-  void start_interruption();
-  void start_messenger();
-  void tell_nearest(std::string_view id);
-  void start_notice_endpoint();
+  void on_drain_started();
   void on_standby(bool waiting);
   void on_terminate();
   void settle_leaving();
@@ -90,9 +83,7 @@ class App {
   Addresses addresses_;
   Reloading reloading_;
   Takeover takeover_;
-  std::unique_ptr<interrupt::NoticeEndpoint> notice_endpoint_;
-  std::unique_ptr<interrupt::Messenger> messenger_;
-  std::unique_ptr<interrupt::Controller> interruption_;
+  Interruption interruption_;
 
   Control control_;
   HttpListeners http_;
