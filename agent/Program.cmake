@@ -19,10 +19,10 @@ lastlight_shell(lastlight_app
 
 target_include_directories(lastlight_app PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
-lastlight_shell(lastlight_supervision SOURCES supervision.cpp handover.cpp LINK lastlight_sockets)
+lastlight_shell(lastlight_supervision SOURCES supervision.cpp handover.cpp privileges.cpp LINK lastlight_sockets)
 
 lastlight_shell(lastlight_supervisor
-  SOURCES supervisor.cpp held_sockets.cpp programs.cpp say.cpp succession.cpp takeover_child.cpp worker.cpp
+  SOURCES supervisor.cpp commands.cpp held_sockets.cpp origin.cpp programs.cpp say.cpp succession.cpp takeover_child.cpp worker.cpp
   LINK lastlight_supervision)
 
 add_executable(lastlight main.cpp)

@@ -19,6 +19,7 @@
 #include "agent/config_memory.h"
 #include "agent/io/cgroup.h"
 #include "agent/kube_dns.h"
+#include "agent/privileges.h"
 #include "agent/service_lookup.h"
 #include "agent/supervised.h"
 #include "agent/version.h"

@@ -45,10 +45,13 @@ Value random_value() {
 App::App(Config config, const std::string& file, Reloading::Load load, io::FileDescriptor supervisor)
     : config_(std::move(config)),
       api_server_(api_server_url(config_.kubernetes, [](const char* name) { return std::getenv(name); })),
-      supervisor_(loop_, std::move(supervisor),
-                  {.takeover_done = [this](int code) { takeover_.on_child_done(code); },
-                   .abandoned = [this] { loop_.stop(); },
-                   .standby = [this](bool waiting) { on_standby(waiting); }}),
+      supervisor_(
+          loop_, std::move(supervisor),
+          {.takeover_done = [this](int code) { takeover_.on_child_done(code); },
+           .command_ended = [this](std::uint64_t number, int status,
+                                   std::string_view error) { interruption_.on_command_end(number, status, error); },
+           .abandoned = [this] { loop_.stop(); },
+           .standby = [this](bool waiting) { on_standby(waiting); }}),
       leaving_(config_.shutdown_grace, config_.leave_last),
       forwarder_(config_.dns, random_value<std::uint64_t>(), random_value<dns::CookieSecret>()),
       forwarder_timer_(loop_,
@@ -102,7 +105,9 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       interruption_(
           loop_, config_, api_server_, metadata_client_, api_client_,
           {.drain_started = [this] { on_drain_started(); },
-           .resolve = [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); }}),
+           .resolve = [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
+           .run_command = [this](std::uint64_t number, std::span<const std::string> words,
+                                 std::string_view input) { return supervisor_.run_command(number, words, input); }}),
       control_(loop_, handover::directory()),
       http_(loop_,
             {.metrics = [this] { return metrics::render(scrape()); },
@@ -120,6 +125,7 @@ int App::run() {
   addresses_.start();
   http_.start(config_.http);
   interruption_.start();
+  supervisor_.name_commands(config_.hooks.commands.empty() ? std::string_view() : config_.hooks.commands_directory);
   supervisor_.ready();
   control_.serve();
   started_ = loop_.refresh();

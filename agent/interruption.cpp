@@ -1,7 +1,11 @@
 #include "agent/interruption.h"
 
+#include <chrono>
 #include <cstdlib>
 #include <utility>
+#include <vector>
+
+#include <sys/wait.h>
 
 #include "agent/base/log.h"
 #include "agent/service_address.h"
@@ -22,6 +26,7 @@ void Interruption::start() {
 
 void Interruption::stop() {
   controller_.reset();
+  commands_.clear();
   messenger_.reset();
   notice_endpoint_.reset();
 }
@@ -97,11 +102,32 @@ void Interruption::start_messenger() {
               [this](std::optional<Instant> until) {
                 if (controller_) controller_->hold(until);
               },
+          .start = [this](std::uint64_t delivery,
+                          const interrupt::CommandOrder& order) { return start_command(delivery, order); },
           .failed =
               [](const std::string& receiver, interrupt::Phase phase, const std::string& error) {
                 log::warn("hook.failed",
                           {{"receiver", receiver}, {"phase", interrupt::phase_name(phase)}, {"error", error}});
               }});
+}
+
+// Its words are those of agent/commands.h.
+std::optional<std::string> Interruption::start_command(std::uint64_t delivery, const interrupt::CommandOrder& order) {
+  std::vector<std::string> words{order.file,
+                                 std::to_string(std::chrono::ceil<std::chrono::milliseconds>(order.timeout).count())};
+  words.insert(words.end(), order.environment.begin(), order.environment.end());
+  if (auto why = calls_.run_command(++last_command_, words, order.input)) return why;
+  commands_[last_command_] = delivery;
+  return std::nullopt;
+}
+
+void Interruption::on_command_end(std::uint64_t number, int status, std::string_view error) {
+  const auto ended = commands_.extract(number);
+  if (!ended || !messenger_) return;
+  std::string why(error);
+  if (why.empty() && WIFSIGNALED(status)) why = "signal " + std::to_string(WTERMSIG(status));
+  if (why.empty() && status != 0) why = "exit code " + std::to_string(WEXITSTATUS(status));
+  messenger_->on_command_end(ended.mapped(), why);
 }
 
 }  // namespace lastlight

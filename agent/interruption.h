@@ -2,8 +2,12 @@
 // hang on GET /interruption, webhooks and commands, the log. All of it is there between start() and stop().
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -21,6 +25,10 @@ class Interruption {
   struct Calls {
     std::function<void()> drain_started;
     std::function<void(const std::string& host, io::HttpClient::Resolved done)> resolve;  // for webhooks
+    // As Supervised::run_command().
+    std::function<std::optional<std::string>(std::uint64_t number, std::span<const std::string> words,
+                                             std::string_view input)>
+        run_command;
   };
 
   // All outlive it.
@@ -29,6 +37,7 @@ class Interruption {
 
   void start();  // nothing, if the configuration names no source
   void stop();
+  void on_command_end(std::uint64_t number, int status, std::string_view error);
 
   // None of them is there while it is stopped.
   interrupt::Controller* controller() const { return controller_.get(); }
@@ -43,6 +52,7 @@ class Interruption {
   void start_notice_endpoint();
   void start_messenger();
   void tell_nearest(std::string_view id);
+  std::optional<std::string> start_command(std::uint64_t delivery, const interrupt::CommandOrder& order);
 
   io::Loop& loop_;
   const Config& config_;
@@ -50,6 +60,8 @@ class Interruption {
   io::HttpClient& metadata_;
   io::HttpClient& api_;
   Calls calls_;
+  std::uint64_t last_command_ = 0;  // never used again, so that the end of a stopped half's command is nobody's
+  std::map<std::uint64_t, std::uint64_t> commands_;  // number -> the messenger's delivery
   std::unique_ptr<interrupt::NoticeEndpoint> notice_endpoint_;
   std::unique_ptr<interrupt::Messenger> messenger_;
   std::unique_ptr<interrupt::Controller> controller_;

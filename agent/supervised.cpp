@@ -1,18 +1,15 @@
 #include "agent/supervised.h"
 
-#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
 
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "agent/io/memory_file.h"
 #include "agent/supervision.h"
 
 namespace lastlight {
@@ -57,6 +54,22 @@ bool Supervised::takeover(std::span<const std::string> words) {
   return channel_ && message && send_message(channel_.get(), *message);
 }
 
+void Supervised::name_commands(std::string_view directory) {
+  if (channel_) send_message(channel_.get(), Message::with_text(Message::Type::CommandsDirectory, directory));
+}
+
+std::optional<std::string> Supervised::run_command(std::uint64_t number, std::span<const std::string> words,
+                                                   std::string_view input) {
+  if (!channel_) return "there is no supervisor to start it";
+  auto message = Message::with_words(Message::Type::Command, words);
+  if (!message) return "its environment is too long";
+  const auto file = io::memory_file("event", input);
+  if (!file) return file.error();
+  message->value = number;
+  if (!send_message(channel_.get(), *message, file->get())) return "the supervisor does not listen";
+  return std::nullopt;
+}
+
 void Supervised::receive() {
   bool closed = false;
   while (const auto received = receive_message(channel_.get(), closed))
@@ -68,6 +81,8 @@ void Supervised::receive() {
 
 void Supervised::handle(const Message& message) {
   if (message.type == Message::Type::TakeoverDone) calls_.takeover_done(static_cast<int>(message.value));
+  if (message.type == Message::Type::CommandEnded)
+    calls_.command_ended(message.value, message.status, message.text_view());
   if (message.type == Message::Type::Standby) calls_.standby(true);
   if (message.type == Message::Type::Resume) calls_.standby(false);
 }
@@ -81,13 +96,6 @@ io::FileDescriptor supervisor_channel() {
   ::unsetenv(kChannelVariable);
   if (number <= STDERR_FILENO || ::fcntl(number, F_SETFD, FD_CLOEXEC) != 0) return {};
   return io::FileDescriptor(number);
-}
-
-void drop_privileges() {
-  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-  const std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> none{};
-  ::syscall(SYS_capset, &header, none.data());
 }
 
 }  // namespace lastlight

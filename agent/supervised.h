@@ -1,11 +1,13 @@
-// The worker's side of its supervisor: where its listening sockets come from, and who changes the node's network for
-// it. Without a supervisor (a test, a debugger) sockets are opened here and there is no takeover.
+// The worker's side of its supervisor: where its listening sockets come from, who changes the node's network and who
+// runs commands for it. Without a supervisor (a test, a debugger) sockets are opened here and there is neither.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "agent/io/file_descriptor.h"
 #include "agent/io/listening_socket.h"
@@ -20,6 +22,8 @@ class Supervised {
  public:
   struct Calls {
     std::move_only_function<void(int exit_code)> takeover_done;
+    // A command ended: `status` as waitpid(2) has it; `error`: what went wrong with it, if anything.
+    std::move_only_function<void(std::uint64_t number, int status, std::string_view error)> command_ended;
     std::move_only_function<void()> abandoned;            // the supervisor is gone
     std::move_only_function<void(bool waiting)> standby;  // a successor serves; or it does no longer
   };
@@ -33,6 +37,11 @@ class Supervised {
   void ready();
   // False: it could not even be asked for. Otherwise takeover_done() follows.
   bool takeover(std::span<const std::string> words);
+  // Before ready(): where hook commands lie; empty: nothing can be run.
+  void name_commands(std::string_view directory);
+  // `words` as agent/commands.h has them; `input` is what it reads. Nothing: command_ended() follows; else why not.
+  std::optional<std::string> run_command(std::uint64_t number, std::span<const std::string> words,
+                                         std::string_view input);
 
  private:
   void receive();
@@ -45,8 +54,5 @@ class Supervised {
 
 // Once, before anything else is opened: the descriptor that the supervisor left us, taken out of the environment.
 io::FileDescriptor supervisor_channel();
-
-// Gives up every capability for good (capabilities(7), PR_SET_NO_NEW_PRIVS).
-void drop_privileges();
 
 }  // namespace lastlight

@@ -20,12 +20,15 @@ inline constexpr const char* kChannelVariable = "LASTLIGHT_SUPERVISOR";
 
 struct Message {
   enum class Type : std::uint32_t {
-    OpenSocket,    // worker: this listening socket, please
-    Socket,        // supervisor: here it is
-    Failed,        // supervisor: it cannot be had; text says why
-    Ready,         // worker: it serves
-    Takeover,      // worker: run the takeover child with these words
-    TakeoverDone,  // supervisor: it ended; `value` is its exit code
+    OpenSocket,         // worker: this listening socket, please
+    Socket,             // supervisor: here it is
+    Failed,             // supervisor: it cannot be had; text says why
+    Ready,              // worker: it serves
+    Takeover,           // worker: run the takeover child with these words
+    TakeoverDone,       // supervisor: it ended; `value` is its exit code
+    CommandsDirectory,  // worker, before it serves: where hook commands lie; nothing: there are none
+    Command,  // worker: start one (agent/commands.h has its words), as number `value`; its standard input beside it
+    CommandEnded,  // supervisor: number `value` did; `status` as waitpid(2) has it; text: what went wrong with it
     Standby,       // supervisor: a successor serves: read nothing new, answer what is in flight, wait
     Resume,        // supervisor: the successor is gone: serve again
     Adopt,    // successor to supervisor: I am generation `value`, and want your sockets; many Socket follow, or Failed
@@ -39,6 +42,7 @@ struct Message {
   std::uint16_t port = 0;
   std::array<std::uint8_t, 16> address{};
   std::uint64_t value = 0;
+  std::int32_t status = 0;
   std::uint32_t text_size = 0;
   std::array<char, kText> text{};
 

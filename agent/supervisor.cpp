@@ -11,8 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent/commands.h"
 #include "agent/handover.h"
 #include "agent/held_sockets.h"
+#include "agent/origin.h"
+#include "agent/say.h"
 #include "agent/succession.h"
 #include "agent/supervision.h"
 #include "agent/takeover_child.h"
@@ -29,27 +32,29 @@ constexpr auto kWait = 1s;  // of an older generation, between two questions
 
 class Supervisor {
  public:
-  explicit Supervisor(char** arguments) : worker_(arguments, old_mask_), takeover_(old_mask_) {}
+  explicit Supervisor(char** arguments) : worker_(arguments, origin_), takeover_(origin_) {}
 
   int run();
 
  private:
   void start_worker();
+  int time_left() const;  // milliseconds; -1: nothing is due
   void wait();
   void on_signals();
   void reap();
   void on_worker_end(int status);
   void on_channel();
-  void on_message(const Message& message);
+  void on_message(Received received);
   void hand_out(const Message& request);
   void on_standby(bool waits);
   void end(int code);
 
-  sigset_t old_mask_{};
+  Origin origin_;
   io::FileDescriptor signals_;
   HeldSockets held_;
   Worker worker_;
   TakeoverChild takeover_;
+  Commands commands_{origin_, [this](const Message& ended) { worker_.send(ended); }};
   Succession succession_{held_, [this](bool waits) { on_standby(waits); }};
 
   bool leaving_ = false;
@@ -61,7 +66,8 @@ int Supervisor::run() {
   sigemptyset(&handled);
   for (const int number : {SIGCHLD, SIGTERM, SIGINT, SIGHUP})
     sigaddset(&handled, number);
-  sigprocmask(SIG_BLOCK, &handled, &old_mask_);
+  origin_.block(handled);
+  origin_.ask_to_be_spared();
   signals_ = io::FileDescriptor(::signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC));
   succession_.join(handover::directory());
   worker_.start_at(Clock::now());
@@ -78,21 +84,26 @@ void Supervisor::start_worker() {
   if (!worker_.start()) end(1);
 }
 
-// The only wake-ups are events; the time-out exists while a worker is to be started again.
+// The only wake-ups are events; there is a time-out while a worker is to be started again or a command runs.
+int Supervisor::time_left() const {
+  const auto starts = worker_.starts_at(), ends = commands_.due();
+  if (!starts && !ends) return -1;
+  const Clock::time_point due =
+      std::min(starts.value_or(Clock::time_point::max()), ends.value_or(Clock::time_point::max()));
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - Clock::now()).count();
+  return static_cast<int>(std::max<std::int64_t>(0, left));
+}
+
 void Supervisor::wait() {
   const auto others = succession_.waiting();
   std::array<pollfd, 5> waiting{pollfd{signals_.get(), POLLIN, 0}, pollfd{worker_.channel(), POLLIN, 0}};
   std::ranges::copy(others, waiting.begin() + 2);
-  int timeout = -1;
-  if (const auto starts = worker_.starts_at()) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*starts - Clock::now()).count();
-    timeout = static_cast<int>(std::max<std::int64_t>(0, left));
-  }
-  ::poll(waiting.data(), waiting.size(), timeout);
+  ::poll(waiting.data(), waiting.size(), time_left());
   // What a worker said before it ended is heard before its end.
   if (waiting[1].revents != 0) on_channel();
   if (waiting[0].revents != 0) on_signals();
   succession_.on_events(&waiting[2]);
+  commands_.on_time(Clock::now());
 }
 
 void Supervisor::on_signals() {
@@ -115,6 +126,7 @@ void Supervisor::reap() {
   int status = 0;
   for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0; pid = ::waitpid(-1, &status, WNOHANG)) {
     if (pid == worker_.pid()) on_worker_end(status);
+    commands_.on_end(pid, status);
     if (const auto code = takeover_.on_end(pid, status)) {
       Message done = Message::with_text(Message::Type::TakeoverDone, {});
       done.value = static_cast<std::uint64_t>(*code);
@@ -126,6 +138,7 @@ void Supervisor::reap() {
 void Supervisor::on_worker_end(int status) {
   on_channel();
   worker_.ended();
+  commands_.forget();
   const int code = exit_code(status);
   if (leaving_ || code == 0 || !worker_.ever_served()) return end(code);
   if (succession_.standby()) return;  // nothing is asked of it; started again when it is
@@ -135,14 +148,15 @@ void Supervisor::on_worker_end(int status) {
 void Supervisor::on_channel() {
   bool closed = worker_.channel() < 0;
   while (!closed) {
-    const auto received = receive_message(worker_.channel(), closed);
+    auto received = receive_message(worker_.channel(), closed);
     if (!received) break;
-    on_message(received->message);
+    on_message(std::move(*received));
   }
   if (closed) worker_.close_channel();  // poll(2) ignores it; its SIGCHLD is on the way
 }
 
-void Supervisor::on_message(const Message& message) {
+void Supervisor::on_message(Received received) {
+  const Message& message = received.message;
   switch (message.type) {
     case Message::Type::OpenSocket:
       return hand_out(message);
@@ -151,9 +165,15 @@ void Supervisor::on_message(const Message& message) {
       return succession_.become_owner();
     case Message::Type::Takeover:
       return takeover_.start(message.words());
+    case Message::Type::CommandsDirectory:
+      if (!worker_.ever_served()) commands_.set_directory(std::string(message.text_view()));
+      return;
+    case Message::Type::Command:
+      return commands_.start(message, std::move(received.descriptor), Clock::now());
     case Message::Type::Socket:
     case Message::Type::Failed:
     case Message::Type::TakeoverDone:
+    case Message::Type::CommandEnded:
     case Message::Type::Standby:
     case Message::Type::Resume:
     case Message::Type::Adopt:
@@ -182,6 +202,7 @@ void Supervisor::end(int code) {
   worker_.do_not_start();
   succession_.end();
   held_.close_all();
+  commands_.kill_all();
   if (!succession_.standby()) takeover_.undo();  // the owner's alone
 }
 

@@ -28,7 +28,7 @@ void TakeoverChild::start(std::vector<std::string> words) {
   arguments.push_back(nullptr);
   pid_ = ::fork();
   if (pid_ == 0) {
-    sigprocmask(SIG_SETMASK, &mask_, nullptr);
+    origin_.give_back();
     ::dup2(STDERR_FILENO, STDOUT_FILENO);
     ::execv(program.c_str(), arguments.data());
     say("error takeover.not_run program=%s error=\"%s\"\n", program.c_str(), std::strerror(errno));

@@ -6,14 +6,15 @@
 #include <string>
 #include <vector>
 
-#include <signal.h>
 #include <sys/types.h>
+
+#include "agent/origin.h"
 
 namespace lastlight {
 
 class TakeoverChild {
  public:
-  explicit TakeoverChild(const sigset_t& mask) : mask_(mask) {}  // the child's signals
+  explicit TakeoverChild(const Origin& origin) : origin_(origin) {}
 
   void start(std::vector<std::string> words);
   // Its exit code, if it was this child that ended; the order that waited is under way then.
@@ -22,7 +23,7 @@ class TakeoverChild {
   bool running() const { return pid_ != 0; }
 
  private:
-  const sigset_t& mask_;
+  const Origin& origin_;
   pid_t pid_ = 0;
   std::vector<std::string> next_;      // asked for while one runs; the latest counts
   std::vector<std::string> in_place_;  // the plan that must be undone at the end

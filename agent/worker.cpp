@@ -50,7 +50,7 @@ bool Worker::start() {
 
 // Every other descriptor of ours closes with the exec.
 void Worker::become(const io::FileDescriptor& channel) {
-  sigprocmask(SIG_SETMASK, &mask_, nullptr);
+  origin_.give_back();
   ::fcntl(channel.get(), F_SETFD, 0);
   ::setenv(kChannelVariable, std::to_string(channel.get()).c_str(), 1);
   const std::string program = program_beside("agent");

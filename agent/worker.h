@@ -5,10 +5,10 @@
 #include <chrono>
 #include <optional>
 
-#include <signal.h>
 #include <sys/types.h>
 
 #include "agent/io/file_descriptor.h"
+#include "agent/origin.h"
 #include "agent/supervision.h"
 
 namespace lastlight {
@@ -17,8 +17,8 @@ class Worker {
  public:
   using Clock = std::chrono::steady_clock;
 
-  // `arguments` as main() has them; `mask`: its signals.
-  Worker(char** arguments, const sigset_t& mask) : arguments_(arguments), mask_(mask) {}
+  // `arguments` as main() has them.
+  Worker(char** arguments, const Origin& origin) : arguments_(arguments), origin_(origin) {}
 
   bool start();
   void start_at(Clock::time_point when) { start_at_ = when; }
@@ -42,7 +42,7 @@ class Worker {
   [[noreturn]] void become(const io::FileDescriptor& channel);
 
   char** const arguments_;
-  const sigset_t& mask_;
+  const Origin& origin_;
   io::FileDescriptor channel_;
   pid_t pid_ = 0;
   Clock::time_point started_;

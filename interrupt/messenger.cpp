@@ -83,8 +83,8 @@ void Messenger::on_fact(const Fact& fact) {
 }
 
 void Messenger::advance() {
-  ended_.clear();
   HooksStep step = hooks_.advance(listener_.pods(), loop_.now());
+  timer_.start_at(step.wake);
   for (const Delivery& delivery : step.deliveries) {
     if (delivery.receiver < bodies_.size()) {
       post(delivery);
@@ -93,7 +93,6 @@ void Messenger::advance() {
     }
   }
   settle_hold();
-  timer_.start_at(step.wake);
 }
 
 void Messenger::settle_hold() {
@@ -130,29 +129,23 @@ void Messenger::start(const Delivery& delivery) {
   const CommandConfig& command = config_.hooks.commands[delivery.receiver - bodies_.size()];
   const HookEvent& event = delivery.event;
   const Json json = event_json(event, config_.node_name, loop_.now(), io::Loop::read_wall_clock());
-  const char* path = std::getenv("PATH");
-  io::ProcessSpec spec{
-      .arguments = {config_.hooks.commands_directory + "/" + command.file},
-      .environment = {std::string("PATH=") + (path != nullptr ? path : "/usr/bin:/bin"),
-                      "LASTLIGHT_PHASE=" + std::string(phase_name(event.phase)), "LASTLIGHT_NODE=" + config_.node_name,
+  const CommandOrder order{
+      .file = command.file,
+      .environment = {"LASTLIGHT_PHASE=" + std::string(phase_name(event.phase)), "LASTLIGHT_NODE=" + config_.node_name,
                       "LASTLIGHT_KIND=" + std::string(kind_name(event.notice.kind)),
                       "LASTLIGHT_ACTION=" + std::string(action_name(event.notice.action)),
                       "LASTLIGHT_ID=" + event.notice.id, "LASTLIGHT_SOURCE=" + event.notice.source,
                       "LASTLIGHT_SECONDS_LEFT=" + dump_json(*find(json, "secondsLeft"))},
       .input = dump_json(json) + "\n",
       .timeout = command.timeout};
-  commands_[delivery.id] =
-      std::make_unique<io::Process>(loop_, std::move(spec), [this, delivery](const io::ProcessEnd& end) {
-        if (auto ended = commands_.extract(delivery.id)) ended_.push_back(std::move(ended.mapped()));
-        std::string error = end.error;
-        if (end.timed_out) {
-          error = "ran longer than its timeout";
-        } else if (error.empty()) {
-          error =
-              end.signal != 0 ? "signal " + std::to_string(end.signal) : "exit code " + std::to_string(end.exit_code);
-        }
-        report(delivery, end.ok() ? Outbox::Outcome::Delivered : Outbox::Outcome::Failed, Duration::zero(), error);
-      });
+  commands_.emplace(delivery.id, delivery);
+  if (const auto why = listener_.start(delivery.id, order)) on_command_end(delivery.id, *why);
+}
+
+void Messenger::on_command_end(std::uint64_t delivery, const std::string& error) {
+  const auto ended = commands_.extract(delivery);
+  if (!ended) return;
+  report(ended.mapped(), error.empty() ? Outbox::Outcome::Delivered : Outbox::Outcome::Failed, Duration::zero(), error);
 }
 
 void Messenger::report(const Delivery& delivery, Outbox::Outcome outcome, Duration at_least, const std::string& error) {

@@ -1,5 +1,4 @@
-# One library per door: curl, microhttpd, inotify and programs are each opened by one module.
+# One library per door: curl, microhttpd and inotify are each opened by one module.
 lastlight_shell(lastlight_http_client SOURCES http_client.cpp http_once.cpp http_transfer.cpp LINK lastlight_io PRIVATE ll_curl)
 lastlight_shell(lastlight_http_server SOURCES http_server.cpp LINK lastlight_io PRIVATE ll_mhd)
 lastlight_shell(lastlight_file_watch SOURCES file_watch.cpp LINK lastlight_io)
-lastlight_shell(lastlight_process SOURCES process.cpp LINK lastlight_io)
