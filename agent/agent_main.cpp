@@ -17,6 +17,7 @@
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
 #include "agent/config_memory.h"
+#include "agent/confinement.h"
 #include "agent/io/cgroup.h"
 #include "agent/kube_dns.h"
 #include "agent/privileges.h"
@@ -66,6 +67,9 @@ int run(const cli::Command& command, io::FileDescriptor supervisor) {
   }
   log::configure(config->log);
   raise_descriptor_limit();
+  if (supervisor) {
+    if (const auto confined = confine(); !confined) log::warn("agent.not_confined", {{"error", confined.error()}});
+  }
   log::info("agent.starting", {{"version", kVersion}, {"node", config->node_name}});
   // A ConfigMap that is wrong at the start is no reason to leave the node without DNS.
   auto with_map = with_kube_dns(*config);
