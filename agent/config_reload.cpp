@@ -33,6 +33,15 @@ bool same(const Key& a, const Key& b) {
 
 // Gives `into` the value of `from`; both are of one table.
 void copy(const Key& into, const Key& from) {
+  if (into.shape == Key::Shape::Items) {
+    into.clear();
+    for (const std::vector<Key>& item : from.items()) {
+      const std::vector<Key> added = into.append();
+      for (std::size_t i = 0; i < item.size(); ++i)
+        copy(added[i], item[i]);
+    }
+    return;
+  }
   if (into.shape == Key::Shape::List) into.set_word(from.has_word());
   for (const std::string& text : from.print())
     into.read(text);
@@ -45,7 +54,7 @@ void compare(const std::vector<Key>& running, const std::vector<Key>& next, cons
       compare(running[i].keys, next[i].keys, name, out);
     } else if (same(running[i], next[i])) {
       continue;
-    } else if (running[i].restart && running[i].shape != Key::Shape::Items) {
+    } else if (running[i].restart) {
       copy(next[i], running[i]);
       out.restart.push_back(name);
     } else {

@@ -35,6 +35,19 @@ TEST_CASE("A reload applies what can change under way, and names what waits for 
   CHECK(plan.config.drain == running.drain);
 }
 
+TEST_CASE("Webhooks, commands and policies wait for a restart: what was made of them stays as it is") {
+  const std::string webhook =
+      "hooks:\n  webhooks:\n    - {name: a, url: http://a/, headers: [{name: X, value: y}], phases: [notice], hold: "
+      "2s}\n";
+  const Config running = config_of(webhook + "  commands:\n    - {file: one}\n");
+  Config next = config_of("hooks:\n  webhooks: []\n  commands:\n    - {file: one}\n    - {file: two}\n");
+  const Reload plan = plan_reload(running, next);
+  CHECK(plan.changed.empty());
+  CHECK(plan.restart == Keys{"hooks.webhooks", "hooks.commands"});
+  CHECK(plan.config.hooks == running.hooks);
+  CHECK(plan.config == running);
+}
+
 TEST_CASE("Zones come, go and change without a restart; the same configuration changes nothing") {
   const Config running = config_of("");
   CHECK(plan_reload(running, running).changed.empty());
