@@ -14,6 +14,7 @@
 #include "agent/cli/cache.h"
 #include "agent/cli/check.h"
 #include "agent/cli/convert.h"
+#include "agent/cli/drain.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
 #include "agent/config_memory.h"
@@ -111,6 +112,8 @@ int main(int argc, char** argv) {
         return cli::convert(*command, std::cout, std::cerr);
       case cli::Command::Name::Cache:
         return cli::cache(command->cache, std::cout, std::cerr);
+      case cli::Command::Name::Drain:
+        return cli::drain(*command, environment, std::cout, std::cerr);
       case cli::Command::Name::Version:
         std::cout << "lastlight " << kVersion << '\n';
         return 0;

@@ -12,6 +12,7 @@
 #include "agent/base/log.h"
 #include "agent/cache_routes.h"
 #include "agent/config_rules.h"
+#include "agent/drain_routes.h"
 #include "agent/handover.h"
 #include "agent/process_stats.h"
 #include "agent/version.h"
@@ -122,6 +123,10 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
 
 int App::run() {
   add_cache_routes(control_.routes(), forwarder_, [this] { return loop_.now(); });
+  add_drain_routes(control_.routes(), [this] { return interruption_.controller(); });
+  control_.routes().add("GET", "/status", [this](const http::Call&) {
+    return http::document_reply(metrics::status_json(scrape(), readiness().ready()));
+  });
   addresses_.start();
   http_.start(config_.http);
   interruption_.start();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "agent/io/jitter.h"
+#include "interrupt/manual.h"
 #include "interrupt/sources/make.h"
 
 namespace lastlight::interrupt {
@@ -15,17 +16,23 @@ Controller::Controller(io::Loop& loop, const Config& config, std::string api_ser
       drain_(
           loop, config, std::move(api_server), api, [this](const Fact& fact) { on_fact(fact); },
           [this](const std::vector<std::string>& missing) { listener_.checked(missing); }),
+      manual_timer_(loop, [this] { withdraw_manual("its time is over"); }),
       policy_timer_(loop, [this] { follow_policy(); }),
       sources_(
           loop, metadata, make_source(config.interruption, io::jitter()),
           [this](const SourceEvent& e) { on_source(e); }, [this](Diagnosis what) { listener_.diagnosis(what); }) {}
 
+Treatment Controller::on_notice(const Notice& notice) {
+  const Treatment treatment = policy_.on_notice(notice, loop_.now());
+  follow_policy();  // the cordon leaves before anything is told
+  listener_.noticed(notice, treatment);
+  if (treatment != Treatment::Ignore) drain_.tell(notice);
+  return treatment;
+}
+
 void Controller::on_source(const SourceEvent& event) {
   if (const auto* notice = std::get_if<Notice>(&event)) {
-    const Treatment treatment = policy_.on_notice(*notice, loop_.now());
-    follow_policy();  // the cordon leaves before anything is told
-    listener_.noticed(*notice, treatment);
-    if (treatment != Treatment::Ignore) drain_.tell(*notice);
+    on_notice(*notice);
   } else if (const auto* withdrawn = std::get_if<Withdrawn>(&event)) {
     policy_.on_withdrawn(withdrawn->id);
     follow_policy();
@@ -58,6 +65,30 @@ void Controller::follow_policy() {
   drain_.drain_for(*stance.drain);
   // An earlier life of the agent may have drained before the source told this one what for.
   if (drain_.drain()->drained()) sources_.may_start(doing_->id);
+}
+
+std::expected<Treatment, std::string> Controller::announce(NoticeKind kind, Duration in) {
+  if (!manual_.empty()) return std::unexpected("a notice that was said by hand stands already: " + manual_);
+  const Notice notice = manual_notice(kind, in, loop_.now(), io::Loop::read_wall_clock());
+  manual_ = notice.id;
+  manual_timer_.start_at(notice.deadline + Drain::kMarksOutlast);
+  return on_notice(notice);
+}
+
+bool Controller::take_back() {
+  const Drain* const drain = drain_.drain();
+  const bool stands = !manual_.empty();
+  withdraw_manual("taken back");
+  if (stands) return true;
+  // Of an earlier life of the agent, which went on from what was saved.
+  if (doing_ || drain == nullptr || drain->unmarked() || drain->saved().notice.source != kManual) return false;
+  drain_.withdraw();
+  return true;
+}
+
+void Controller::withdraw_manual(const std::string& why) {
+  manual_timer_.stop();
+  if (const std::string id = std::exchange(manual_, {}); !id.empty()) on_source(Withdrawn{.id = id, .why = why});
 }
 
 void Controller::hold(std::optional<Instant> until) {

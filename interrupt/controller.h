@@ -2,6 +2,7 @@
 // stand, and a drain. Every decision is made by the cores it carries out.
 #pragma once
 
+#include <expected>
 #include <functional>
 #include <optional>
 #include <string>
@@ -36,6 +37,12 @@ class Controller {
   // Evictions wait until then; none: they need not. The cordon and the deadline are not its concern.
   void hold(std::optional<Instant> until);
 
+  // A person's notice (manual.h), treated as a metadata service's would be: by the policy. One stands at a time, until
+  // it is taken back or the marks of its drain have outlasted its end. What is done about it, or why it is not heard.
+  std::expected<Treatment, std::string> announce(NoticeKind kind, Duration in);
+  bool take_back();                                      // false: there was none
+  const std::string& manual() const { return manual_; }  // its id; empty: none stands
+
   const Source& source() const { return sources_.source(); }
   const Policy& policy() const { return policy_; }
   const Drain* drain() const { return drain_.drain(); }
@@ -45,6 +52,8 @@ class Controller {
 
  private:
   void on_source(const SourceEvent& event);
+  Treatment on_notice(const Notice& notice);
+  void withdraw_manual(const std::string& why);
   void on_fact(const Fact& fact);
   void follow_policy();
 
@@ -61,6 +70,8 @@ class Controller {
   };
   std::optional<Doing> doing_;
   DrainRunner drain_;
+  std::string manual_;  // the id of the person's notice that stands
+  io::Timer manual_timer_;
   io::Timer policy_timer_;
   SourceRunner sources_;
 };

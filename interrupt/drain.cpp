@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "interrupt/manual.h"
+
 namespace lastlight::interrupt {
 namespace {
 
@@ -81,7 +83,9 @@ DrainStep Drain::mark(const SavedDrain& saved, Instant now, bool announced) {
 }
 
 DrainStep Drain::withdraw(Instant now) {
-  marks_end_ = active(now) || !started_ ? now : window_.deadline + kMarksOutlast;
+  // Of a machine that a person only said would end, nobody may yet take it.
+  const bool surely = active(now) || !started_ || saved_.notice.source == kManual;
+  marks_end_ = surely ? now : window_.deadline + kMarksOutlast;
   if (active(now)) {
     fact(Fact::Kind::Withdrawn, now, node_, saved_.notice.id);
     withdrawn_ = true;

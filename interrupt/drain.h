@@ -190,6 +190,7 @@ class Drain {
   bool drained() const;   // and all of them are gone
   DrainOutcome outcome() const;
   const Window& window() const { return window_; }
+  Instant last_safe(const PodRecord& record) const { return delete_at(record.pod, window_, policy_); }  // D
   std::optional<Instant> cordoned_at() const { return cordoned_at_; }  // first granted for this drain
   const SavedDrain& saved() const { return saved_; }
   const std::map<std::string, PodRecord>& pods() const { return pods_; }  // by UID

@@ -13,20 +13,24 @@ namespace lastlight::interrupt {
 namespace {
 
 constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
-constexpr const char* kOwner = "agent";
 
 }  // namespace
 
+std::string DrainRunner::boot_id() {
+  return io::read_secret(kBootId);
+}
+
 DrainRunner::DrainRunner(io::Loop& loop, const Config& config, std::string api_server, io::HttpClient& api,
-                         OnFact on_fact, OnCheck on_check)
+                         OnFact on_fact, OnCheck on_check, std::string_view owner)
     : loop_(loop),
       config_(config),
       api_(api),
       on_fact_(std::move(on_fact)),
       on_check_(std::move(on_check)),
+      owner_(owner),
       server_{.base_url = std::move(api_server), .token = {}},
       uniform_(io::jitter()),
-      boot_(io::read_secret(kBootId)),
+      boot_(boot_id()),
       drain_(config.node_name, config.drain, server_, io::jitter()),
       begin_timer_(loop, [this] { begin(); }),
       timer_(loop, [this] { carry_out(drain_.tick(loop_.now())); }),
@@ -50,7 +54,8 @@ void DrainRunner::begin() {
 
 // The file, or the node's annotation where the file is gone.
 void DrainRunner::go_on_from(const SavedDrain& saved) {
-  if (saved.node != config_.node_name || saved.owner != kOwner || drain_.marks()) return;
+  if (saved.node != config_.node_name || drain_.marks()) return;
+  if (saved.owner != owner_ && saved.boot == boot_) return;  // its own affair, while it may live
   const Instant now = loop_.now();
   read_token();
   if (saved.boot != boot_) {
@@ -69,7 +74,7 @@ SavedDrain DrainRunner::saved_for(const Notice& notice, Instant until) {
                    .noticed = now,
                    .node = config_.node_name,
                    .boot = boot_,
-                   .owner = kOwner,
+                   .owner = owner_,
                    .until = format_rfc3339(io::Loop::read_wall_clock() + left)};
   saved.notice.deadline = until;
   return saved;

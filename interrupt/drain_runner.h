@@ -1,4 +1,4 @@
-// The shell of one node's drain, or of its marks alone: its timer, its HTTP, and what outlives a crash of the agent: a
+// The shell of one node's drain, or of its marks alone: its timer, its HTTP, and what outlives a crash of its owner: a
 // copy of the node's annotation in a small file. It reads the service account's token before each step, since the
 // kubelet rotates it, and checks at start and each hour that a drain would be permitted.
 #pragma once
@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "agent/config.h"
 #include "agent/io/http_client.h"
@@ -23,10 +24,15 @@ class DrainRunner {
   // What the last check found missing; called when that has changed.
   using OnCheck = std::move_only_function<void(const std::vector<std::string>&)>;
 
+  static constexpr std::string_view kAgent = "agent";
+  static constexpr std::string_view kStandalone = "standalone";  // a command's
+  static std::string boot_id();
+
   // `api_server` is the base URL; `api` outlives the runner. From the loop's next turn on it goes on with what an
-  // earlier life saved, takes away what an earlier boot left and checks itself; no callback comes from the constructor.
+  // earlier life of this owner saved, takes away what an earlier boot left and checks itself; no callback comes from
+  // the constructor.
   DrainRunner(io::Loop& loop, const Config& config, std::string api_server, io::HttpClient& api, OnFact on_fact,
-              OnCheck on_check);
+              OnCheck on_check, std::string_view owner = kAgent);
   ~DrainRunner();
 
   void drain_for(const Notice& notice);
@@ -54,6 +60,7 @@ class DrainRunner {
   io::HttpClient& api_;
   OnFact on_fact_;
   OnCheck on_check_;
+  const std::string owner_;
   kube::Server server_;
   Uniform uniform_;
   std::string boot_;

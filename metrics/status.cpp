@@ -34,8 +34,10 @@ Json waits(const Histogram& histogram) {
 
 Json names(const Scrape& s) {
   Json responses = Json::object();
-  for (std::uint16_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode)
-    if (s.forwarder.rcodes.at(rcode) > 0) responses[dns::rcode_text(rcode)] = s.forwarder.rcodes.at(rcode);
+  for (std::size_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode) {
+    if (s.forwarder.rcodes.at(rcode) > 0)
+      responses[dns::rcode_text(static_cast<std::uint16_t>(rcode))] = s.forwarder.rcodes.at(rcode);
+  }
   return {{"queries", {{"udp", s.server.udp_queries}, {"tcp", s.server.tcp_queries}}},
           {"responses", std::move(responses)},
           {"from_memory", s.forwarder.answered_from_cache},
@@ -78,7 +80,8 @@ Json notice(const interrupt::Notice& notice, Instant now) {
   return out;
 }
 
-Json pod(const interrupt::PodRecord& record, Instant noticed) {
+Json pod(const interrupt::Drain& drain, const interrupt::PodRecord& record) {
+  const Instant noticed = drain.window().noticed;
   Json out = {{"namespace", record.pod.namespace_name},
               {"name", record.pod.name},
               {"controller", record.pod.controller_kind},
@@ -88,7 +91,11 @@ Json pod(const interrupt::PodRecord& record, Instant noticed) {
               {"told_seconds", nullptr},
               {"gone_seconds", nullptr},
               {"grace_seconds", record.grace.count()},
+              {"delete_at_seconds", nullptr},
               {"error", record.last_error}};
+  if (record.fate == interrupt::Fate::Waiting || record.fate == interrupt::Fate::Refused) {
+    out["delete_at_seconds"] = in_seconds(drain.last_safe(record) - noticed);
+  }
   if (record.told) {
     out["by"] = fate_name(record.by);
     out["told_seconds"] = in_seconds(record.told_at - noticed);
@@ -107,9 +114,12 @@ Json drain(const interrupt::Drain& drain, Instant now) {
   });
   Json pods = Json::array();
   for (const interrupt::PodRecord* record : records)
-    pods.push_back(pod(*record, window.noticed));
+    pods.push_back(pod(drain, *record));
+  Json cordoned_at = nullptr;
+  if (const auto at = drain.cordoned_at()) cordoned_at = in_seconds(*at - window.noticed);
   return {{"active", drain.active(now)},
           {"cordoned", drain.cordoned()},
+          {"cordoned_seconds", std::move(cordoned_at)},
           {"since_seconds", in_seconds(now - window.noticed)},
           {"window_seconds", in_seconds(window.deadline - window.noticed)},
           {"requests", drain.counters().requests},

@@ -3,7 +3,8 @@
 // milliseconds (`_ms`), sizes octets; what is not known is null.
 //
 // interruption.drain.pods: `fate` is what became of it (evicted, deleted, told, gone, stays, refused, waiting,
-// forbidden, returned), `by` what told it; `told_seconds` and `gone_seconds` count from the notice.
+// forbidden, returned), `by` what told it; `told_seconds`, `gone_seconds` and `delete_at_seconds` (of one that is not
+// told yet: when a DELETE takes the place of the eviction that a budget refuses) count from the notice.
 #pragma once
 
 #include <string>

@@ -5,6 +5,9 @@
 #include <optional>
 #include <sstream>
 
+#include "agent/config_values.h"
+#include "interrupt/manual.h"
+
 namespace lastlight::cli {
 namespace {
 
@@ -22,13 +25,51 @@ void add_config_options(CLI::App& command, Command& out, std::map<std::string_vi
   }
 }
 
+void add_output_option(CLI::App& command, Output& out) {
+  command.add_option("--output,-o", out, "text or json")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Output>{{"text", Output::Text}, {"json", Output::Json}},
+                                          CLI::ignore_case));
+}
+
+// As the command line spells it.
+struct DrainWords {
+  std::string kind;
+  std::string in = "120s";
+  bool for_real = false;
+  bool cancel = false;
+};
+
+void add_drain_options(CLI::App& drain, DrainCommand& out, DrainWords& words) {
+  auto* simulate = drain.add_option("--simulate", words.kind, "The notice: " + interrupt::kind_names());
+  drain.add_option("--in", words.in, "When the machine would end")->capture_default_str()->needs(simulate);
+  auto* real = drain.add_flag("--for-real", words.for_real, "Hand the notice to the running agent, which acts upon it");
+  auto* cancel = drain.add_flag("--cancel", words.cancel, "Take a notice back that was handed over so, and its marks");
+  real->needs(simulate);
+  cancel->excludes(simulate);
+  drain.add_flag("--standalone", out.standalone, "Where no agent runs: drain from here, or take marks away from here");
+  add_output_option(drain, out.output);
+}
+
+// What is wrong with the words, or nothing.
+std::optional<std::string> read_drain(const DrainWords& words, DrainCommand& out) {
+  using Mode = DrainCommand::Mode;
+  out.mode = words.cancel ? Mode::Cancel : words.for_real ? Mode::ForReal : Mode::DryRun;
+  if (out.standalone && out.mode == Mode::DryRun) return "--standalone is for --for-real and --cancel";
+  if (out.mode == Mode::Cancel) return std::nullopt;
+  if (words.kind.empty()) return "--simulate KIND says for what notice, --cancel takes one back";
+  const auto kind = interrupt::kind_of(words.kind);
+  if (!kind) return "no such notice: '" + words.kind + "'; there are " + interrupt::kind_names();
+  const auto in = parse_duration(words.in);
+  if (!in || *in < interrupt::kShortestManual || *in > interrupt::kLongestManual)
+    return "--in takes a time from 1s to 24h, not '" + words.in + "'";
+  out.kind = *kind;
+  out.in = *in;
+  return std::nullopt;
+}
+
 void add_cache_commands(CLI::App& cache, CacheCommand& out, std::vector<std::string>& flushed) {
   cache.require_subcommand(1);
-  const auto output = [&out](CLI::App& command) {
-    command.add_option("--output,-o", out.output, "text or json")
-        ->transform(CLI::CheckedTransformer(
-            std::map<std::string, Output>{{"text", Output::Text}, {"json", Output::Json}}, CLI::ignore_case));
-  };
+  const auto output = [&out](CLI::App& command) { add_output_option(command, out.output); };
   CLI::App* get = cache.add_subcommand("get", "What is kept for a name, and why it is answered so");
   get->add_option("name", out.name, "A name in full, as it is asked")->required();
   get->add_option("type", out.type, "A, AAAA, SRV, ... or TYPE123")->capture_default_str();
@@ -65,7 +106,8 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   CLI::App* run = app.add_subcommand("run", "Serve DNS and watch for the node's end");
   CLI::App* check = app.add_subcommand("check", "Validate the configuration and print it in full");
   app.add_subcommand("version", "Print the version");
-  CLI::App* status = app.add_subcommand("status", "Ask the running agent: exit code 0 for yes (for exec probes)");
+  CLI::App* status = app.add_subcommand(
+      "status", "What the running agent does, a drain's timeline foremost; with --ready or --alive an exec probe");
   add_config_options(*run, out, values);
   add_config_options(*check, out, values);
   check->add_flag("--comments", out.comments, "Say above each key what it is for and what it takes");
@@ -74,11 +116,17 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   auto* probes = status->add_option_group("probe");
   probes->add_flag("--ready", ready, "Does it answer queries?");
   probes->add_flag("--alive", alive, "Does its loop turn?");
-  probes->require_option(1);
+  probes->require_option(0, 1);
+  status->add_flag("--follow,-f", out.status.follow, "Again each second");
+  add_output_option(*status, out.status.output);
   CLI::App* cache = app.add_subcommand("cache", "Look into the running agent's cache, or forget");
   std::vector<std::string> flushed;
   add_cache_commands(*cache, out.cache, flushed);
   status->add_option("--url", out.url, "Where it serves HTTP")->capture_default_str();
+  CLI::App* drain = app.add_subcommand("drain", "Try a drain of this node: a dry run, unless --for-real");
+  DrainWords drain_words;
+  add_drain_options(*drain, out.drain, drain_words);
+  add_config_options(*drain, out, values);
   CLI::App* convert = app.add_subcommand("convert", "Print the configuration that replaces what a node runs now");
   auto* sources = convert->add_option_group("sources");
   sources->add_option("--corefile", out.corefile, "NodeLocal DNSCache's Corefile, its placeholders filled in or not");
@@ -97,14 +145,18 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   const CLI::App* chosen = app.get_subcommands().front();
   const std::map<std::string, Command::Name> names{
       {"run", Command::Name::Run},       {"check", Command::Name::Check},     {"version", Command::Name::Version},
-      {"status", Command::Name::Status}, {"convert", Command::Name::Convert}, {"cache", Command::Name::Cache}};
+      {"status", Command::Name::Status}, {"convert", Command::Name::Convert}, {"cache", Command::Name::Cache},
+      {"drain", Command::Name::Drain}};
   out.name = names.at(chosen->get_name());
   if (out.name == Command::Name::Cache) {
     const auto verb = verb_of(*chosen, flushed, out.cache.name);
     if (!verb) return std::unexpected(Usage{2, "flush takes NAME, `zone NAME` or `all`\n"});
     out.cache.verb = *verb;
   }
-  out.probe = alive ? Command::Probe::Alive : Command::Probe::Ready;
+  if (out.name == Command::Name::Drain) {
+    if (const auto wrong = read_drain(drain_words, out.drain)) return std::unexpected(Usage{2, *wrong + "\n"});
+  }
+  if (alive || ready) out.probe = alive ? Command::Probe::Alive : Command::Probe::Ready;
   for (const OverrideName& name : override_names()) {
     if (name.flag.empty() || values[name.flag].empty()) continue;
     out.overrides.push_back({std::string(name.key), "command line", std::string(name.flag), values[name.flag]});

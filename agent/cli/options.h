@@ -7,7 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/time.h"
 #include "agent/config_file.h"
+#include "interrupt/notice.h"
 
 namespace lastlight::cli {
 
@@ -23,15 +25,33 @@ struct CacheCommand {
   Output output = Output::Text;
 };
 
+// `drain --simulate KIND [--in 120s] [--for-real [--standalone]]`, `drain --cancel [--standalone]`.
+struct DrainCommand {
+  enum class Mode { DryRun, ForReal, Cancel };
+  Mode mode = Mode::DryRun;
+  interrupt::NoticeKind kind = interrupt::NoticeKind::SpotTerminate;
+  Duration in = std::chrono::seconds(120);
+  bool standalone = false;
+  Output output = Output::Text;
+};
+
+// `status` without a probe.
+struct StatusCommand {
+  bool follow = false;
+  Output output = Output::Text;
+};
+
 struct Command {
-  enum class Name { Run, Check, Version, Status, Convert, Cache };
-  enum class Probe { Ready, Alive };
+  enum class Name { Run, Check, Version, Status, Convert, Cache, Drain };
+  enum class Probe { None, Ready, Alive };
   Name name = Name::Run;
   std::string config = "/etc/lastlight/lastlight.yaml";
   std::vector<ConfigOverride> overrides;  // of the command line alone
   bool comments = false;                  // check: explain each key
-  Probe probe = Probe::Ready;             // status
+  Probe probe = Probe::None;              // status
+  StatusCommand status;
   CacheCommand cache;
+  DrainCommand drain;
   std::string url = "http://127.0.0.1:9253";
   // convert: where what is replaced is configured; empty: it is not replaced
   std::string corefile;

@@ -25,9 +25,15 @@ std::string_view Call::parameter(std::string_view name) const {
   return found == parameters.end() ? std::string_view() : found->second;
 }
 
+HttpReply document_reply(std::string document, int status) {
+  return {.status = status,
+          .headers = {{"Content-Type", "application/json"}},
+          .body = std::move(document) + '\n',
+          .error = {}};
+}
+
 HttpReply json_reply(const Json& body, int status) {
-  return {
-      .status = status, .headers = {{"Content-Type", "application/json"}}, .body = dump_json(body) + '\n', .error = {}};
+  return document_reply(dump_json(body), status);
 }
 
 HttpReply error_reply(int status, std::string_view why) {

@@ -20,6 +20,7 @@ struct Call {
 };
 
 HttpReply json_reply(const Json& body, int status = 200);
+HttpReply document_reply(std::string document, int status = 200);  // JSON already
 HttpReply error_reply(int status, std::string_view why);
 
 class RouteTable {

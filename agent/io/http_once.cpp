@@ -3,22 +3,24 @@
 #include <chrono>
 #include <utility>
 
-#include "agent/io/http_client.h"
-#include "agent/io/loop.h"
-
 namespace lastlight::io {
 
-HttpReply http_once(HttpRequest request, const std::string& ca_file) {
-  Loop loop;
-  HttpClient client(loop, [](const std::string&, HttpClient::Resolved done) { done({}); }, {.ca_file = ca_file});
-  request.timeout = std::chrono::seconds(2);
+HttpConversation::HttpConversation(const std::string& ca_file)
+    : client_(loop_, [](const std::string&, HttpClient::Resolved done) { done({}); }, {.ca_file = ca_file}) {}
+
+HttpReply HttpConversation::ask(HttpRequest request) {
   HttpReply reply;
-  client.send(std::move(request), [&](HttpReply got) {
+  client_.send(std::move(request), [&](HttpReply got) {
     reply = std::move(got);
-    loop.stop();
+    loop_.stop();
   });
-  loop.run();
+  loop_.run();
   return reply;
+}
+
+HttpReply http_once(HttpRequest request, const std::string& ca_file) {
+  request.timeout = std::chrono::seconds(2);
+  return HttpConversation(ca_file).ask(std::move(request));
 }
 
 }  // namespace lastlight::io

@@ -101,6 +101,14 @@ HttpRequest mark_node(const Server& server, std::string_view node, std::string_v
   return with_body(request(server, "PATCH", managed(node_path(node), dry_run)), body, std::string(kMergePatch));
 }
 
+HttpRequest annotate_node(const Server& server, const Node& node, std::string_view annotation) {
+  Json annotations = Json::object();
+  annotations[std::string(kAnnotation)] = std::string(annotation);
+  const Json body = {
+      {"metadata", Json{{"annotations", annotations}, {"resourceVersion", std::to_string(node.resource_version)}}}};
+  return with_body(request(server, "PATCH", managed(node_path(node.name), false)), body, std::string(kMergePatch));
+}
+
 HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list) {
   Json operations = Json::array();
   if (to_list) {

@@ -60,6 +60,9 @@ HttpRequest watch_node(const Server& server, std::string_view node);
 HttpRequest mark_node(const Server& server, std::string_view node, std::string_view annotation, Mark mark,
                       bool dry_run = false);
 
+// The annotation alone, on the node as it was read: 409 when it has been changed since, so that of two only one wins.
+HttpRequest annotate_node(const Server& server, const Node& node, std::string_view annotation);
+
 // JSON Patch (RFC 6902): `add` to the list, or the list itself where there is none (tested, so that nothing is lost).
 HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list);
 

@@ -20,9 +20,10 @@ std::string pods_of(std::string_view node) {
   return "/api/v1/pods?fieldSelector=" + percent_encode("spec.nodeName=" + std::string(node));
 }
 
-Json delete_options(const PodRef& pod, std::optional<std::int64_t> grace_seconds) {
+Json delete_options(const PodRef& pod, std::optional<std::int64_t> grace_seconds, bool dry_run) {
   Json options = {{"apiVersion", "v1"}, {"kind", "DeleteOptions"}, {"preconditions", Json{{"uid", pod.uid}}}};
   if (grace_seconds) options["gracePeriodSeconds"] = *grace_seconds;
+  if (dry_run) options["dryRun"] = Json::array({"All"});
   return options;
 }
 
@@ -81,8 +82,7 @@ HttpRequest list_pods(const Server& server, std::string_view node, unsigned limi
 
 HttpRequest evict_pod(const Server& server, const PodRef& pod, std::optional<std::int64_t> grace_seconds,
                       bool dry_run) {
-  Json options = delete_options(pod, grace_seconds);
-  if (dry_run) options["dryRun"] = Json::array({"All"});
+  const Json options = delete_options(pod, grace_seconds, dry_run);
   const Json body = {{"apiVersion", "policy/v1"},
                      {"kind", "Eviction"},
                      {"metadata", Json{{"name", pod.name}, {"namespace", pod.namespace_name}}},
@@ -90,8 +90,8 @@ HttpRequest evict_pod(const Server& server, const PodRef& pod, std::optional<std
   return with_body(request(server, "POST", pod_path(pod) + "/eviction" + (dry_run ? "?dryRun=All" : "")), body);
 }
 
-HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds) {
-  return with_body(request(server, "DELETE", pod_path(pod)), delete_options(pod, grace_seconds));
+HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds, bool dry_run) {
+  return with_body(request(server, "DELETE", pod_path(pod)), delete_options(pod, grace_seconds, dry_run));
 }
 
 std::string event_name(std::string_view about, std::string_view reason, std::string_view id) {

@@ -35,7 +35,7 @@ HttpRequest list_pods(const Server& server, std::string_view node, unsigned limi
 // Without a grace an eviction of a pod that terminates already changes nothing but its condition DisruptionTarget.
 HttpRequest evict_pod(const Server& server, const PodRef& pod, std::optional<std::int64_t> grace_seconds,
                       bool dry_run = false);
-HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds);
+HttpRequest delete_pod(const Server& server, const PodRef& pod, std::int64_t grace_seconds, bool dry_run = false);
 
 // A core/v1 Event about the node, or about `pod` where one is given.
 struct NodeEvent {

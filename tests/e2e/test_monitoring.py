@@ -63,6 +63,8 @@ ALERTS = {
                           {BUCKETS % "0.067": "0+100x60", BUCKETS % "0.268": "0+100x60", BUCKETS % "+Inf": "0+100x60"}, {}),
     "LastlightMetadataSilent": ({'lastlight_metadata_polls_total{outcome="ok"}': "7x60", 'lastlight_metadata_polls_total{outcome="failed"}': "0+60x60"},
                                 {'lastlight_metadata_polls_total{outcome="ok"}': "0+1x60", 'lastlight_metadata_polls_total{outcome="failed"}': "0+60x60"}, {}),
+    "LastlightDrainNotPermitted": ({"lastlight_drain_self_check_ok": "0x60", "lastlight_drain_self_check_age_seconds": "0+60x60"},
+                                   {"lastlight_drain_self_check_ok": "1x60", "lastlight_drain_self_check_age_seconds": "3600x60"}, {}),
     "LastlightDrainForbidden": ({'lastlight_drain_pods{fate="forbidden"}': "1x60"},
                                 {'lastlight_drain_pods{fate="forbidden"}': "0x60", 'lastlight_drain_pods{fate="evicted"}': "1x60"}, {"fate": "forbidden"}),
     "LastlightDrainLate": ({'lastlight_drain_pods{fate="waiting"}': "1x60", **LEFT},

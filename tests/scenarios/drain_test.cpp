@@ -231,6 +231,23 @@ TEST_CASE("a cordon and taints of others survive everything") {
   CHECK(w.node.object["metadata"]["annotations"].empty());
 }
 
+TEST_CASE("of a notice that was said by hand the marks go the moment it is taken back, after its end too") {
+  World w(78);
+  w.pods = {pod(0)};
+  w.noticed = w.now;
+  w.deadline = w.now + 60s;
+  SavedDrain manual = w.notice("manual-1");
+  manual.notice.source = "manual";
+  w.take(w.drain->start(manual, w.now));
+  w.turn();
+  w.now = w.deadline + 5s;
+  CHECK(bool_at(w.node.object, "spec", "unschedulable"));
+  w.take(w.drain->withdraw(w.now));
+  w.turn(20s);
+  CHECK_FALSE(bool_at(w.node.object, "spec", "unschedulable"));
+  CHECK(w.drain->unmarked());
+}
+
 TEST_CASE("a person uncordons in mid-drain: once more, then it is left and told") {
   World w(11);
   w.pods = {pod(0, 50)};

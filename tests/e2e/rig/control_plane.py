@@ -86,6 +86,11 @@ class ControlPlane:
             out.write(content)
         return path
 
+    @property
+    def server_pid(self):
+        """Of kube-apiserver."""
+        return self._processes["kube-apiserver"].pid
+
     # --- starting and ending
 
     def __enter__(self):

@@ -34,9 +34,9 @@ RECORDED = ("/api/v1/pods", "/api/v1/nodes", "/apis/discovery.k8s.io/v1/endpoint
 
 
 class ShippedAgent:
-    """On ports of its own. `server` stands between it and the API server: (host, port)."""
+    """On ports of its own. `server` stands between it and the API server: (host, port). `run_directory`: it has a control socket there."""
 
-    def __init__(self, binary, control_plane, node, folder, metadata, upstream_port, server=None):
+    def __init__(self, binary, control_plane, node, folder, metadata, upstream_port, server=None, run_directory=None):
         self.pod = wait_until(lambda: control_plane.api.items("/api/v1/namespaces/kube-system/pods", labelSelector=LABEL,
                                                               fieldSelector=f"spec.nodeName={node}"), 30, "the DaemonSet's pod")[0]
         self.account = control_plane.service_account_files("kube-system", "lastlight", folder / "account", pod=self.pod["metadata"]["name"])
@@ -54,12 +54,15 @@ class ShippedAgent:
         self.config.write_text(yaml.safe_dump(config))
         self.binary, self._folder = binary, folder
         host, port = server or (control_plane.host, control_plane.port)
-        self._environment = {"NODE_NAME": node, "NODE_IP": "127.0.0.1", "POD_NAMESPACE": "kube-system",
-                             "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
+        self.environment = {"NODE_NAME": node, "NODE_IP": "127.0.0.1", "POD_NAMESPACE": "kube-system",
+                            "KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": str(port)}
+        if run_directory:
+            os.makedirs(run_directory, mode=0o700)
+            self.environment["LASTLIGHT_RUN_DIR"] = str(run_directory)
         self.start()
 
     def start(self):
-        self.process = Process("lastlight", [self.binary, "run", "--config", self.config], str(self._folder), self._environment)
+        self.process = Process("lastlight", [self.binary, "run", "--config", self.config], str(self._folder), self.environment)
 
     def kill(self):
         """SIGKILL to all of it."""

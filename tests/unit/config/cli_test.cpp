@@ -96,12 +96,52 @@ TEST_CASE("commands") {
   CHECK(parse({"status", "--ready", "--url", "http://h:1"})->url == "http://h:1");
 }
 
+TEST_CASE("the words of status and drain") {
+  const auto status = parse({"status", "-f", "-o", "json"});
+  REQUIRE(status);
+  CHECK(status->probe == Command::Probe::None);
+  CHECK(status->status.follow);
+  CHECK(status->status.output == Output::Json);
+  using Mode = DrainCommand::Mode;
+  const auto dry = parse({"drain", "--simulate", "spot", "--in", "90s", "--config", "/x.yaml", "--node-name", "n"});
+  REQUIRE(dry);
+  CHECK(dry->name == Command::Name::Drain);
+  CHECK(dry->drain.mode == Mode::DryRun);
+  CHECK(dry->drain.kind == interrupt::NoticeKind::SpotTerminate);
+  CHECK(dry->drain.in == std::chrono::seconds(90));
+  CHECK(dry->config == "/x.yaml");
+  CHECK(dry->overrides.size() == 1);
+  CHECK(parse({"drain", "--simulate", "rebalance"})->drain.kind == interrupt::NoticeKind::Rebalance);
+  CHECK(parse({"drain", "--simulate", "spot", "--for-real"})->drain.mode == Mode::ForReal);
+  CHECK(parse({"drain", "--simulate", "spot", "--for-real", "--standalone"})->drain.standalone);
+  CHECK(parse({"drain", "--cancel"})->drain.mode == Mode::Cancel);
+  for (const auto& wrong : std::vector<std::vector<const char*>>{{"drain"},
+                                                                 {"drain", "--for-real"},
+                                                                 {"drain", "--simulate", "flood"},
+                                                                 {"drain", "--simulate", "spot", "--in", "2"},
+                                                                 {"drain", "--simulate", "spot", "--in", "25h"},
+                                                                 {"drain", "--simulate", "spot", "--in", "0s"},
+                                                                 {"drain", "--simulate", "spot", "--standalone"},
+                                                                 {"drain", "--simulate", "spot", "--cancel"},
+                                                                 {"drain", "--in", "2m", "--cancel"}}) {
+    const auto parsed = parse(wrong);
+    REQUIRE_FALSE(parsed);
+    CHECK(parsed.error().exit_code == 2);
+    CHECK_FALSE(parsed.error().text.empty());
+  }
+  CHECK(parse({"drain", "--simulate", "flood"}).error().text.find("spot-terminate") != std::string::npos);
+}
+
 TEST_CASE("what is no command") {
   CHECK(parse({"--help"}).error().exit_code == 0);
   CHECK(parse({"--help"}).error().text.find("run") != std::string::npos);
   CHECK(parse({"run", "--help"}).error().text.find("--node-ip") != std::string::npos);
-  for (const auto& arguments : std::vector<std::vector<const char*>>{
-           {}, {"walk"}, {"run", "--bogus"}, {"status"}, {"status", "--ready", "--alive"}, {"run", "check"}}) {
+  for (const auto& arguments : std::vector<std::vector<const char*>>{{},
+                                                                     {"walk"},
+                                                                     {"run", "--bogus"},
+                                                                     {"status", "--bogus"},
+                                                                     {"status", "--ready", "--alive"},
+                                                                     {"run", "check"}}) {
     const auto parsed = parse(arguments);
     REQUIRE_FALSE(parsed);
     CHECK(parsed.error().exit_code == 2);
