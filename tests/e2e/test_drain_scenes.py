@@ -32,6 +32,7 @@ SEED = int(os.environ.get("LASTLIGHT_SEED", "0")) or int.from_bytes(os.urandom(3
 MAX_IN_FLIGHT = 8
 REQUEST_TIMEOUT = 0.9  # seconds: the least that an eviction is waited for
 MIB = 1024  # KiB
+KARPENTER = {"key": "karpenter.sh/disrupted", "effect": "NoSchedule"}
 EXCLUDE = "node.kubernetes.io/exclude-from-external-load-balancers"
 ANNOTATION = "lastlight.io/interruption"
 
@@ -161,6 +162,21 @@ class Withdrawn(Scene):
         self.after = self.until(self.unmarked, 20, "what an earlier boot left to be taken away")
 
 
+class Joined(Scene):
+    """Another has begun already: Karpenter's taint is there, and half of the pods were evicted just before the notice."""
+
+    population = Population.only(web=8, slow=4, guarded=2, daemons=1, guarded_grace=8)
+
+    def prepare(self):
+        self.control_plane.api.patch(f"/api/v1/nodes/{self.node}", [{"op": "add", "path": "/spec/taints/-", "value": KARPENTER}], "json")
+
+    def notice(self):
+        for pod in self.pods.slow():
+            code, said = self.control_plane.evict(self.pods.namespace, pod["metadata"]["name"])
+            assert code == 201, said
+        super().notice()
+
+
 class Idle(Scene):
     """No notice: nothing is asked after the check at start."""
 
@@ -181,7 +197,7 @@ SCENES = [*(Crowded(f"window-{window}", window) for window in WINDOWS), Rotating
           *(Killed(phase) for phase in ("noticed", "cordoned", "evicting", "waiting", "deleting", "told")), NodeAway("node-away"),
           Road("five-percent", population=Population.only(web=30, guarded=5, daemons=1, guarded_grace=8), failing=0.05),
           Road("two-seconds-late", 40.0, Population.only(web=18, guarded=3, daemons=1, guarded_grace=8), latency=2.0), TokenExpired("expired"),
-          Withdrawn("withdrawn", False), Withdrawn("withdrawn-person", True), Idle("idle")]
+          Joined("joined"), Withdrawn("withdrawn", False), Withdrawn("withdrawn-person", True), Idle("idle")]
 
 
 @pytest.fixture(scope="module")
@@ -378,6 +394,17 @@ def test_an_expired_token_is_read_again(played, capsys):  # pylint: disable=rede
     after = run.cordon().received - run.scene.rotated
     assert 0 <= after <= 1.5 + run.delay
     show(capsys, "the token had expired", f"cordoned {after:.2f} s after the kubelet rotated it", "not measured")
+
+
+def test_a_drain_that_others_have_begun_is_joined(played, capsys):  # pylint: disable=redefined-outer-name
+    run = played("joined")
+    rules(run)
+    check_told(run, at_least=8)
+    check_marks(run)
+    theirs = {pod["metadata"]["name"] for pod in run.work.slow()}
+    assert len(theirs) == 4 and not [each for each in run.requests if each.resource == "pods" and each.name in theirs]
+    assert KARPENTER in run.node["spec"]["taints"]
+    show(capsys, "another drains already", f"none of its {len(theirs)} pods was asked again, its taint stayed; {by_verb(run.requests)}", "fights it")
 
 
 @pytest.mark.parametrize("name", ["withdrawn", "withdrawn-person"])
