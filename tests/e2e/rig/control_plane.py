@@ -207,7 +207,7 @@ class ControlPlane:
                    f"the default ServiceAccount of {namespace}")
 
     def create_node(self, name, labels=None, taints=None, annotations=None, pods=250):
-        """A kwok node with room for `pods` pods; returns when it is Ready and the scheduler may use it."""
+        """A kwok node with room for `pods` pods; returns when it is Ready and the scheduler may use it, but for a cordon."""
         room = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1Ti", "pods": str(pods)}
         self.api.post("/api/v1/nodes", {
             "apiVersion": "v1", "kind": "Node", "spec": {"taints": taints or []}, "status": {"capacity": room, "allocatable": room},
@@ -217,7 +217,8 @@ class ControlPlane:
         def usable():
             node = self.node(name)
             ready = any(each["type"] == "Ready" and each["status"] == "True" for each in node["status"].get("conditions", []))
-            return ready and not any(taint["key"].startswith("node.kubernetes.io/") for taint in node["spec"].get("taints", []))
+            taints = {taint["key"] for taint in node["spec"].get("taints", [])} - {"node.kubernetes.io/unschedulable"}  # somebody's cordon
+            return ready and not any(key.startswith("node.kubernetes.io/") for key in taints)
         self._wait(usable, 30, f"node {name} to be Ready")
 
     def delete_node(self, name):
