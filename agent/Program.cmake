@@ -12,7 +12,7 @@ lastlight_core(lastlight_agent_core
 target_include_directories(lastlight_agent_core PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
 lastlight_shell(lastlight_app
-  SOURCES supervised.cpp confinement.cpp takeover.cpp addresses.cpp last_pods.cpp node_events.cpp app.cpp interruption.cpp control.cpp http_listeners.cpp process_stats.cpp reloading.cpp self_probe.cpp service_lookup.cpp
+  SOURCES supervised.cpp cache_image.cpp confinement.cpp takeover.cpp addresses.cpp last_pods.cpp node_events.cpp app.cpp interruption.cpp control.cpp http_listeners.cpp process_stats.cpp reloading.cpp self_probe.cpp service_lookup.cpp
           loop_guard.cpp on_this_node.cpp telling.cpp drain_routes.cpp cli/status.cpp cli/ask_agent.cpp cli/cache.cpp
           cli/table.cpp cli/drain.cpp cli/dry_run.cpp cli/drain_standalone.cpp
   LINK lastlight_supervision lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt

@@ -52,7 +52,8 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
            .command_ended = [this](std::uint64_t number, int status,
                                    std::string_view error) { interruption_.on_command_end(number, status, error); },
            .abandoned = [this] { loop_.stop(); },
-           .standby = [this](bool waiting) { on_standby(waiting); }}),
+           .standby = [this](bool waiting) { on_standby(waiting); },
+           .image_wanted = [this] { cache_image_.write(); }}),
       leaving_(config_.shutdown_grace, config_.leave_last),
       forwarder_(config_.dns, random_value<std::uint64_t>(), random_value<dns::CookieSecret>()),
       forwarder_timer_(loop_,
@@ -63,6 +64,7 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
                            ask_upstream(*ask);
                          follow_forwarder();
                        }),
+      cache_image_(loop_, forwarder_, [this](const io::FileDescriptor& image) { supervisor_.give_image(image); }),
       upstream_(loop_, config_.dns,
                 [this](dns::FlightId flight, std::expected<dns::Upstream::Reply, dns::Failure> reply) {
                   on_upstream(flight, reply);
@@ -127,6 +129,7 @@ int App::run() {
   control_.routes().add("GET", "/status", [this](const http::Call&) {
     return http::document_reply(metrics::status_json(scrape(), readiness().ready()));
   });
+  restore_cache(supervisor_.image(), forwarder_, loop_);
   addresses_.start();
   http_.start(config_.http);
   interruption_.start();
@@ -290,7 +293,7 @@ void App::avoid_this_node() {
 
 // A successor has our sockets: what is in flight here is answered, everything else is its.
 void App::on_standby(bool waiting) {
-  if (standby_ == waiting || leaving_.asked()) return;
+  if (standby_ == waiting || (leaving_.asked() && !waiting)) return;
   standby_ = waiting;
   log::info("agent.standby", {{"waiting", waiting}});
   server_.set_listening(!waiting);
@@ -298,6 +301,7 @@ void App::on_standby(bool waiting) {
   control_.stop();
   http_.stop();
   interruption_.stop();
+  if (leaving_.asked()) settle_leaving();
   if (waiting) return;
   control_.serve();
   http_.start(config_.http);
@@ -318,7 +322,8 @@ std::size_t App::owed() const {
 }
 
 void App::settle_leaving() {
-  const Leaving::Facts facts{.pods = last_pods_.pods(), .taken_over = takeover_.intercepting(), .owed = owed()};
+  const Leaving::Facts facts{
+      .pods = last_pods_.pods(), .succeeded = standby_, .taken_over = takeover_.intercepting(), .owed = owed()};
   const Leaving::Step step = leaving_.decide(facts, loop_.now());
   if (step == Leaving::Step::Release) takeover_.release();
   if (step == Leaving::Step::Drain) server_.stop_reading();

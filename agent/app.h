@@ -7,6 +7,7 @@
 
 #include "agent/addresses.h"
 #include "agent/base/histogram.h"
+#include "agent/cache_image.h"
 #include "agent/config.h"
 #include "agent/control.h"
 #include "agent/http/routes.h"
@@ -72,6 +73,7 @@ class App {
   dns::Forwarder forwarder_;
   Instant forwarder_due_ = kNever;  // what forwarder_timer_ is set to
   io::Timer forwarder_timer_;
+  CacheImage cache_image_;
   dns::Upstream upstream_;
   dns::Server server_;
   OwnNames own_names_;

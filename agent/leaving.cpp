@@ -16,7 +16,7 @@ bool Leaving::pods_keep_us(Pods pods, Instant now) const {
 Leaving::Step Leaving::decide(const Facts& facts, Instant now) {
   if (asks_ == 0) return Step::Stay;
   if (asks_ > 1) return Step::Exit;
-  if (leaving_ == kNever && pods_keep_us(facts.pods, now)) return Step::Stay;
+  if (leaving_ == kNever && !facts.succeeded && pods_keep_us(facts.pods, now)) return Step::Stay;
   leaving_ = std::min(leaving_, now);  // from here there is no way back
   if (now >= leaving_ + grace_) return Step::Exit;
   if (facts.taken_over) {

@@ -1,7 +1,7 @@
 // When may DNS stop? Pure: told of signals, of the node and of what is owed to clients, it answers what to do at an
-// instant. After a SIGTERM: while the node is being drained and pods that need names are left, it serves as ever
-// (leaving last); then it gives the node's queries back, answers those already here, reads no new one, and leaves once
-// nothing is owed or the grace has passed. A second SIGTERM ends it at once.
+// instant. After a SIGTERM: at once where a successor serves; while the node is being drained and pods that need names
+// are left, it serves as ever (leaving last); then it gives the node's queries back, answers those already here, reads
+// no new one, and leaves once nothing is owed or the grace has passed. A second SIGTERM ends it at once.
 #pragma once
 
 #include <cstddef>
@@ -25,6 +25,7 @@ class Leaving {
   };
   struct Facts {
     Pods pods = Pods::None;
+    bool succeeded = false;   // a successor serves
     bool taken_over = false;  // queries are sent our way by a lease of ours
     std::size_t owed = 0;     // questions in flight, connections with answers not yet sent
   };

@@ -10,7 +10,8 @@ namespace lastlight {
 
 namespace {
 
-constexpr int kPatience = 2000;  // ms, for a predecessor that does nothing but answer
+constexpr int kPatience = 2000;      // ms, for a predecessor that does nothing but answer
+constexpr int kImagePatience = 500;  // ms, for its worker, which serves meanwhile
 
 }  // namespace
 
@@ -26,8 +27,9 @@ bool Succession::adopt() {
   Message request = Message::with_text(Message::Type::Adopt, {});
   request.value = generation_;
   if (send_message(predecessor_.get(), request) && receive_sockets()) {
-    say("info handover.adopted sockets=%zu generation=%llu\n", held_.all().size(),
-        static_cast<unsigned long long>(generation_));
+    receive_image();
+    say("info handover.adopted sockets=%zu generation=%llu image=%s\n", held_.all().size(),
+        static_cast<unsigned long long>(generation_), image_ ? "yes" : "no");
     return false;
   }
   predecessor_ = {};
@@ -54,6 +56,20 @@ bool Succession::receive_sockets() {
   }
 }
 
+// Whatever comes later is closed unread: the start is cold then.
+void Succession::receive_image() {
+  pollfd waiting{predecessor_.get(), POLLIN, 0};
+  if (::poll(&waiting, 1, kImagePatience) <= 0) return;
+  bool closed = false;
+  auto received = receive_message(predecessor_.get(), closed);
+  if (received && received->message.type == Message::Type::Image) image_ = std::move(received->descriptor);
+  if (closed) predecessor_ = {};
+}
+
+void Succession::give_image(const io::FileDescriptor& image) {
+  if (successor_) send_message(successor_.get(), Message::with_text(Message::Type::Image, {}), image.get());
+}
+
 std::array<pollfd, 3> Succession::waiting() const {
   return {pollfd{predecessor_.get(), POLLIN, 0}, pollfd{listener_.get(), POLLIN, 0},
           pollfd{successor_.get(), POLLIN, 0}};
@@ -65,7 +81,7 @@ void Succession::on_events(const pollfd* polled) {
   if (polled[2].revents != 0) on_successor();
 }
 
-// Says nothing after Adopted; when it ends, it ends.
+// Says nothing after its image; when it ends, it ends.
 void Succession::on_predecessor() {
   bool closed = false;
   static_cast<void>(receive_message(predecessor_.get(), closed));
@@ -86,6 +102,7 @@ void Succession::give_sockets(std::uint64_t generation) {
   for (const HeldSockets::Held& each : held_.all())
     send_message(successor_.get(), Message::about(Message::Type::Socket, each.what), each.fd.get());
   send_message(successor_.get(), Message::with_text(Message::Type::Adopted, {}));
+  image_wanted_();
 }
 
 void Succession::on_successor() {
@@ -94,20 +111,29 @@ void Succession::on_successor() {
     if (received->message.type == Message::Type::Adopt) {
       give_sockets(received->message.value);
       if (!successor_) return;
-    } else if (received->message.type == Message::Type::Ready && !standby_) {
-      standby_ = true;
-      listener_ = {};  // the successor listens now
-      standby_changed_(true);
-      say("info handover.standby\n");
+    } else if (received->message.type == Message::Type::Standby) {
+      superseded_ = true;
+    } else if (received->message.type == Message::Type::Ready) {
+      superseded_ = false;
+      if (!standby_) stand_by();
     }
   }
   if (!closed) return;
   successor_ = {};
-  if (!standby_ || ended_) return;
+  if (!standby_ || superseded_ || ended_) return;
   standby_ = false;
   say("warn handover.resumed reason=\"the successor is gone\"\n");
   standby_changed_(false);
+  if (predecessor_) send_message(predecessor_.get(), Message::with_text(Message::Type::Ready, {}));
   listener_ = handover::listen(directory_);
+}
+
+void Succession::stand_by() {
+  standby_ = true;
+  listener_ = {};  // the successor listens now
+  if (predecessor_) send_message(predecessor_.get(), Message::with_text(Message::Type::Standby, {}));
+  standby_changed_(true);
+  say("info handover.standby\n");
 }
 
 void Succession::become_owner() {

@@ -1,5 +1,6 @@
-// A supervisor's part in the handover (agent/handover): its sockets from the one before it, and to the one after it,
-// whose standby it then is. One predecessor and one successor at a time, one message each per packet.
+// A supervisor's part in the handover (agent/handover): its sockets and the image of a cache from the one before it,
+// and to the one after it, whose standby it then is. One predecessor and one successor at a time, one message each per
+// packet.
 #pragma once
 
 #include <array>
@@ -16,9 +17,10 @@ namespace lastlight {
 
 class Succession {
  public:
-  // `standby`: a successor serves, or (false) it is gone and it is our turn again.
-  Succession(HeldSockets& held, std::function<void(bool waits)> standby)
-      : held_(held), standby_changed_(std::move(standby)) {}
+  // `standby`: a successor serves, or (false) it is gone and it is our turn again. `image_wanted`: it waits for
+  // give_image().
+  Succession(HeldSockets& held, std::function<void(bool waits)> standby, std::function<void()> image_wanted)
+      : held_(held), standby_changed_(std::move(standby)), image_wanted_(std::move(image_wanted)) {}
 
   // The directory in which they meet, and our number there. Without a directory there is no handover.
   void join(std::string directory);
@@ -28,6 +30,9 @@ class Succession {
   bool adopt();
   // Our worker serves: whoever was before us may stop, and whoever comes next asks us.
   void become_owner();
+  // Our predecessor's; for the first worker alone, since a cache may be what made it crash.
+  io::FileDescriptor take_image() { return std::move(image_); }
+  void give_image(const io::FileDescriptor& image);  // our worker's; an empty one: there is none
   bool standby() const { return standby_; }
   void end() { ended_ = true; }  // nothing is resumed any more
 
@@ -37,20 +42,25 @@ class Succession {
 
  private:
   bool receive_sockets();
+  void receive_image();
   void on_predecessor();
   void on_listener();
   void on_successor();
+  void stand_by();
   void give_sockets(std::uint64_t generation);
 
   HeldSockets& held_;
   std::function<void(bool)> standby_changed_;
+  std::function<void()> image_wanted_;
   std::string directory_;
   std::uint64_t generation_ = 0;
   bool waits_ = false;  // for an owner of a later generation to end
+  io::FileDescriptor image_;
   io::FileDescriptor predecessor_;
   io::FileDescriptor listener_;
   io::FileDescriptor successor_;
-  bool standby_ = false;  // the successor serves
+  bool standby_ = false;     // the successor serves
+  bool superseded_ = false;  // it did: its own successor serves now, and its end is no turn of ours
   bool ended_ = false;
 };
 

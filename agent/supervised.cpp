@@ -29,8 +29,25 @@ Supervised::Supervised(io::Loop& loop, io::FileDescriptor channel, Calls calls)
 
 std::expected<io::FileDescriptor, std::string> Supervised::open(const io::ListeningSocket& wanted) {
   if (!channel_) return io::open_listening_socket(wanted);
-  if (!send_message(channel_.get(), Message::about(Message::Type::OpenSocket, wanted)))
-    return std::unexpected("the supervisor does not listen");
+  auto received = ask(Message::about(Message::Type::OpenSocket, wanted));
+  if (!received) return std::unexpected(received.error());
+  if (received->message.type != Message::Type::Socket)
+    return std::unexpected(std::string(received->message.text_view()));
+  return std::move(received->descriptor);
+}
+
+io::FileDescriptor Supervised::image() {
+  if (!channel_) return {};
+  auto received = ask(Message::with_text(Message::Type::OpenImage, {}));
+  return received ? std::move(received->descriptor) : io::FileDescriptor();
+}
+
+void Supervised::give_image(const io::FileDescriptor& image) {
+  if (channel_) send_message(channel_.get(), Message::with_text(Message::Type::Image, {}), image.get());
+}
+
+std::expected<Received, std::string> Supervised::ask(const Message& request) {
+  if (!send_message(channel_.get(), request)) return std::unexpected("the supervisor does not listen");
   for (;;) {
     pollfd waiting{channel_.get(), POLLIN, 0};
     if (::poll(&waiting, 1, kPatience) <= 0) return std::unexpected("the supervisor does not answer");
@@ -38,9 +55,9 @@ std::expected<io::FileDescriptor, std::string> Supervised::open(const io::Listen
     auto received = receive_message(channel_.get(), closed);
     if (closed) return std::unexpected("the supervisor is gone");
     if (!received) continue;
-    if (received->message.type == Message::Type::Socket) return std::move(received->descriptor);
-    if (received->message.type == Message::Type::Failed)
-      return std::unexpected(std::string(received->message.text_view()));
+    using enum Message::Type;
+    const Message::Type type = received->message.type;
+    if (type == Socket || type == Failed || type == Image) return std::move(*received);
     handle(received->message);
   }
 }
@@ -85,6 +102,7 @@ void Supervised::handle(const Message& message) {
     calls_.command_ended(message.value, message.status, message.text_view());
   if (message.type == Message::Type::Standby) calls_.standby(true);
   if (message.type == Message::Type::Resume) calls_.standby(false);
+  if (message.type == Message::Type::WriteImage) calls_.image_wanted();
 }
 
 io::FileDescriptor supervisor_channel() {

@@ -1,5 +1,6 @@
-// The worker's side of its supervisor: where its listening sockets come from, who changes the node's network and who
-// runs commands for it. Without a supervisor (a test, a debugger) sockets are opened here and there is neither.
+// The worker's side of its supervisor: where its listening sockets and its first cache come from, who changes the
+// node's network and who runs commands for it. Without a supervisor (a test, a debugger) sockets are opened here and
+// there is nothing of the rest.
 #pragma once
 
 #include <functional>
@@ -17,6 +18,7 @@
 namespace lastlight {
 
 struct Message;
+struct Received;
 
 class Supervised {
  public:
@@ -26,6 +28,7 @@ class Supervised {
     std::move_only_function<void(std::uint64_t number, int status, std::string_view error)> command_ended;
     std::move_only_function<void()> abandoned;            // the supervisor is gone
     std::move_only_function<void(bool waiting)> standby;  // a successor serves; or it does no longer
+    std::move_only_function<void()> image_wanted;         // a successor waits for give_image()
   };
 
   // `channel` as supervisor_channel() returned it; an empty one: nobody supervises.
@@ -34,6 +37,9 @@ class Supervised {
   bool present() const { return static_cast<bool>(channel_); }
   // Asks and waits: the supervisor does nothing but answer. At start, and after a look-up.
   std::expected<io::FileDescriptor, std::string> open(const io::ListeningSocket& wanted);
+  // The image of the predecessor's cache; empty: there is none. Once, at start.
+  io::FileDescriptor image();
+  void give_image(const io::FileDescriptor& image);  // an empty one: there will be none
   void ready();
   // False: it could not even be asked for. Otherwise takeover_done() follows.
   bool takeover(std::span<const std::string> words);
@@ -44,6 +50,8 @@ class Supervised {
                                          std::string_view input);
 
  private:
+  // And waits for the answer: a socket, an image, or why not.
+  std::expected<Received, std::string> ask(const Message& request);
   void receive();
   void handle(const Message& message);
 

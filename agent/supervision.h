@@ -29,10 +29,14 @@ struct Message {
     CommandsDirectory,  // worker, before it serves: where hook commands lie; nothing: there are none
     Command,  // worker: start one (agent/commands.h has its words), as number `value`; its standard input beside it
     CommandEnded,  // supervisor: number `value` did; `status` as waitpid(2) has it; text: what went wrong with it
-    Standby,       // supervisor: a successor serves: read nothing new, answer what is in flight, wait
+    Standby,       // supervisor: a successor serves: read nothing new, answer what is in flight, wait; said to a
+                   // predecessor as well, whose successor's successor serves then
     Resume,        // supervisor: the successor is gone: serve again
     Adopt,    // successor to supervisor: I am generation `value`, and want your sockets; many Socket follow, or Failed
     Adopted,  // supervisor to successor: that was all
+    WriteImage,  // supervisor: a successor wants the cache; Image follows
+    Image,       // worker, and supervisor to successor: the cache's image, or no descriptor, if there is none
+    OpenImage,   // worker: the predecessor's image, please; Image follows
   };
   static constexpr std::size_t kText = 1000;
 

@@ -47,6 +47,7 @@ class Supervisor {
   void on_message(Received received);
   void hand_out(const Message& request);
   void on_standby(bool waits);
+  void on_image_wanted();
   void end(int code);
 
   Origin origin_;
@@ -55,7 +56,7 @@ class Supervisor {
   Worker worker_;
   TakeoverChild takeover_;
   Commands commands_{origin_, [this](const Message& ended) { worker_.send(ended); }};
-  Succession succession_{held_, [this](bool waits) { on_standby(waits); }};
+  Succession succession_{held_, [this](bool waits) { on_standby(waits); }, [this] { on_image_wanted(); }};
 
   bool leaving_ = false;
   std::optional<int> exit_code_;
@@ -160,6 +161,10 @@ void Supervisor::on_message(Received received) {
   switch (message.type) {
     case Message::Type::OpenSocket:
       return hand_out(message);
+    case Message::Type::OpenImage:
+      return worker_.send(Message::with_text(Message::Type::Image, {}), succession_.take_image().get());
+    case Message::Type::Image:
+      return succession_.give_image(received.descriptor);
     case Message::Type::Ready:
       worker_.serves();
       return succession_.become_owner();
@@ -178,6 +183,7 @@ void Supervisor::on_message(Received received) {
     case Message::Type::Resume:
     case Message::Type::Adopt:
     case Message::Type::Adopted:
+    case Message::Type::WriteImage:
       return;  // not a worker's to say
   }
 }
@@ -194,6 +200,11 @@ void Supervisor::hand_out(const Message& request) {
 void Supervisor::on_standby(bool waits) {
   if (!waits && worker_.pid() == 0) return worker_.start_at(Clock::now());
   worker_.send(Message::with_text(waits ? Message::Type::Standby : Message::Type::Resume, {}));
+}
+
+void Supervisor::on_image_wanted() {
+  if (worker_.channel() < 0) return succession_.give_image({});
+  worker_.send(Message::with_text(Message::Type::WriteImage, {}));
 }
 
 // Closing the sockets is what ends the interception; the child only tidies up.

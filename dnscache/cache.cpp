@@ -10,9 +10,7 @@ namespace lastlight::dns {
 
 namespace {
 
-constexpr std::uint64_t kSmallShare = 10;   // of the budget, 1/n
-constexpr std::uint64_t kLargestShare = 8;  // an entry's, 1/n
-constexpr std::uint8_t kMaxUses = 3;
+constexpr std::uint64_t kSmallShare = 10;  // of the budget, 1/n
 constexpr std::size_t kFirstBuckets = 1024;
 
 // What malloc takes for a block: its header, rounded to 16.
@@ -155,9 +153,7 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
     ++counters_.replaced;
     erase_at(present);
   }
-  const std::size_t octets = key.size() + answer.message.size();
-  const std::size_t halves = answer.ttl_at.size() + (octets + 1) / 2;
-  const std::uint64_t cost = kPlace + allocated(halves * 2);
+  const std::uint64_t cost = cost_of(key, answer);
   if (cost > budget_ / kLargestShare) {
     ++counters_.too_large;
     return;
@@ -166,29 +162,43 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
     evict_one(now);
   if (remembered(hash)) to_main = true;
 
+  Entry& entry = enter(key, hash, answer, to_main ? Queue::Main : Queue::Small);
+  entry.stored = now;
+  entry.expires = now + ttl;
+  entry.hits = hits;
+  entry.asked = asked;
+  entry.uses = 0;
+  ++counters_.inserted;
+}
+
+std::size_t Cache::block_size(ByteView key, const Answer& answer) {
+  return answer.ttl_at.size() + (key.size() + answer.message.size() + 1) / 2;
+}
+
+std::uint64_t Cache::cost_of(ByteView key, const Answer& answer) {
+  return kPlace + allocated(block_size(key, answer) * 2);
+}
+
+// Times and counts are the caller's to set.
+Cache::Entry& Cache::enter(ByteView key, std::uint64_t hash, const Answer& answer, Queue queue) {
   const Index index = take_slot();
   Entry& entry = entries_[index];
-  entry.block = std::make_unique_for_overwrite<std::uint16_t[]>(halves);
+  entry.block = std::make_unique_for_overwrite<std::uint16_t[]>(block_size(key, answer));
   std::ranges::copy(answer.ttl_at, entry.block.get());
   auto* bytes = reinterpret_cast<std::uint8_t*>(entry.block.get() + answer.ttl_at.size());
   std::ranges::copy(key, bytes);
   std::ranges::copy(answer.message, bytes + key.size());
   entry.hash = hash;
-  entry.stored = now;
-  entry.expires = now + ttl;
-  entry.cost = static_cast<std::uint32_t>(cost);
+  entry.cost = static_cast<std::uint32_t>(cost_of(key, answer));
   entry.message_size = static_cast<std::uint32_t>(answer.message.size());
   entry.ttl_count = static_cast<std::uint16_t>(answer.ttl_at.size());
   entry.key_size = static_cast<std::uint16_t>(key.size());
   entry.failure = answer.failure;
   entry.source = answer.source;
-  entry.hits = hits;
-  entry.asked = asked;
   entry.postponed_to = 0;
-  entry.uses = 0;
   link(index);
-  push(index, to_main ? Queue::Main : Queue::Small);
-  ++counters_.inserted;
+  push(index, queue);
+  return entry;
 }
 
 Cache::Index Cache::locate(ByteView key, std::uint64_t hash) const {

@@ -63,6 +63,29 @@ class Cache {
   // Every entry that could be served, in no order.
   void visit(const std::function<void(ByteView key, const Hit& hit)>& each, Instant now) const;
 
+  // An answer with its history, as it passes from an agent to its successor.
+  struct Record {
+    ByteView key;
+    Answer answer;
+    Instant stored{};
+    Instant expires{};
+    std::uint32_t hits = 0;
+    std::uint32_t asked = 0;  // seconds of the clock
+    std::uint8_t uses = 0;    // at most kMaxUses
+    bool main = false;        // it is in the main queue
+  };
+  static constexpr std::uint8_t kMaxUses = 3;
+  // Where a walk over the cache stands: first what is in use, then the rest.
+  struct Walk {
+    std::uint32_t next = 0;
+    bool rest = false;
+  };
+  // Looks at no more than `most` places further on, and shows what could be served but failures. Between two steps the
+  // cache may change: what comes or moves meanwhile may be missed, or be shown twice. False: that was all.
+  bool walk(Walk& walk, std::size_t most, const std::function<void(const Record&)>& each, Instant now) const;
+  // Keeps it as it was elsewhere, in place of what is here. False: it does not fit, or could not be served.
+  bool restore(const Record& record, Instant now);
+
   void set_stale_window(Duration window) { stale_window_ = window; }
   void set_budget(Bytes budget, Instant now);  // what is over it is evicted
   Bytes budget() const { return Bytes{budget_}; }
@@ -99,6 +122,7 @@ class Cache {
     Hit hit(Instant now) const;
   };
   static const std::uint64_t kPlace;
+  static constexpr std::uint64_t kLargestShare = 8;  // of the budget an entry may have, 1/n
   struct Fifo {
     Index newest = kNone;
     Index oldest = kNone;
@@ -110,6 +134,9 @@ class Cache {
   }
   Index locate(ByteView key, std::uint64_t hash) const;
   Index take_slot();
+  static std::size_t block_size(ByteView key, const Answer& answer);  // in halves
+  static std::uint64_t cost_of(ByteView key, const Answer& answer);
+  Entry& enter(ByteView key, std::uint64_t hash, const Answer& answer, Queue queue);
   void link(Index index);
   void push(Index index, Queue queue);
   void pull(Index index);

@@ -12,6 +12,7 @@ struct CacheCounters {
   std::uint64_t misses = 0;   // no entry
   std::uint64_t expired = 0;  // an entry, but its TTL had run out (it may have been served all the same)
   std::uint64_t inserted = 0;
+  std::uint64_t restored = 0;   // a predecessor's
   std::uint64_t replaced = 0;   // a newer answer for the same question
   std::uint64_t evicted = 0;    // for want of room
   std::uint64_t too_large = 0;  // an answer that would take over an eighth of the budget; not kept

@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,7 @@
 #include "dnscache/cookies.h"
 #include "dnscache/counters.h"
 #include "dnscache/sketch.h"
+#include "dnscache/snapshot.h"
 
 namespace lastlight::dns {
 
@@ -90,6 +92,16 @@ class Forwarder {
   void prepare_to_leave(Instant now);
   // The configuration changed. What is kept stays, but for names whose zone is asked elsewhere now.
   void reconfigure(const DnsConfig& config, Instant now);
+
+  // The image of what is kept (snapshot.h), for a successor, in slices that take well under a millisecond each, between
+  // which queries are answered as ever. What is in use comes first; an image is at most a quarter of the cache's
+  // budget.
+  void begin_image(Instant now);
+  bool image_slice(ByteBuffer& out, Instant now);  // after begin_image; false: there is no more
+  ByteBuffer end_image();                          // its last octets; may come early, too
+  // A predecessor's, before anything is asked: how many answers were kept. Those whose zone is asked elsewhere now are
+  // not. At a defect nothing is kept.
+  std::expected<std::size_t, SnapshotDefect> restore(ByteView image, Instant now);
 
   // At shutdown: SERVFAIL to every waiter; no flight is left.
   std::vector<Delivery> abandon_all(Instant now);

@@ -12,10 +12,6 @@ namespace {
 constexpr std::size_t kHotNames = 1024;
 constexpr Duration kUntilTheEnd = std::chrono::hours(24 * 7);
 
-ByteView name_in(ByteView key) {
-  return key.subspan(1, key.size() - 5);
-}
-
 // Whether the same upstreams are asked in the same way, so that what they said may stay.
 bool asks_alike(const ZoneConfig& a, const ZoneConfig& b) {
   return a.name == b.name && a.upstreams == b.upstreams && a.from_resolv_conf == b.from_resolv_conf &&
@@ -51,13 +47,13 @@ void Forwarder::State::prepare_to_leave(Instant now) {
 void Forwarder::State::reconfigure(const DnsConfig& config, Instant now) {
   const Zones zones(config.zones);
   cache_.erase_if([&](ByteView key) {
-    const auto before = zones_.find(name_in(key));
-    const auto after = zones.find(name_in(key));
+    const auto before = zones_.find(name_of_key(key));
+    const auto after = zones.find(name_of_key(key));
     return !before || !after || !asks_alike(config_.zones[*before], config.zones[*after]);
   });
   flights_.rezone([&](const Flight& flight) -> std::uint32_t {
     if (flight.zone == kNoZone || flight.key.empty()) return kNoZone;
-    const auto after = zones.find(name_in(flight.key));
+    const auto after = zones.find(name_of_key(flight.key));
     // An answer of an upstream that is asked no more is for its waiters alone.
     return after && asks_alike(config_.zones[flight.zone], config.zones[*after]) ? *after : kNoZone;
   });
@@ -71,9 +67,9 @@ void Forwarder::State::reconfigure(const DnsConfig& config, Instant now) {
 }
 
 Forwarder::Kept Forwarder::State::describe(ByteView key, const Cache::Hit& hit) const {
-  const auto zone = zones_.find(name_in(key));
+  const auto zone = zones_.find(name_of_key(key));
   return {.zone = zone ? config_.zones[*zone].name : std::string(),
-          .name = name_text(name_in(key)),
+          .name = name_text(name_of_key(key)),
           .type = load16(key, key.size() - 4),
           .rcode = static_cast<std::uint16_t>(load16(hit.answer.message, 2) & kRcodeMask),
           .answers = load16(hit.answer.message, 6),
@@ -135,7 +131,7 @@ std::size_t Forwarder::State::flush(const std::string& name, Flush what) {
     if (cuts_[zone] && touched) cuts_[zone]->clear();
   }
   return cache_.erase_if([&](ByteView key) {
-    return what == Flush::Zone ? below.find(name_in(key)).has_value() : same_name(name_in(key), wire->view());
+    return what == Flush::Zone ? below.find(name_of_key(key)).has_value() : same_name(name_of_key(key), wire->view());
   });
 }
 

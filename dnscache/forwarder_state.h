@@ -1,7 +1,7 @@
 // What a Forwarder is made of; seen by its own files alone. forwarder.cpp has the way in (a query, what is known of it,
 // a question opened), forwarder_replies.cpp the way out (a reply or a failure, who gets what), forwarder_time.cpp what
 // happens without either: waits that are over, questions asked ahead; forwarder_keeping.cpp the end of the node,
-// another configuration, and people's questions.
+// another configuration, and people's questions; forwarder_image.cpp what passes to a successor.
 #pragma once
 
 #include <deque>
@@ -20,6 +20,7 @@
 #include "dnscache/query.h"
 #include "dnscache/response.h"
 #include "dnscache/sketch.h"
+#include "dnscache/snapshot.h"
 #include "dnscache/zones.h"
 
 namespace lastlight::dns {
@@ -40,6 +41,10 @@ class Forwarder::State {
   std::optional<Ask> next_ask(Instant now);
   void prepare_to_leave(Instant now);
   void reconfigure(const DnsConfig& config, Instant now);
+  void begin_image(Instant now);
+  bool image_slice(ByteBuffer& out, Instant now);
+  ByteBuffer end_image();
+  std::expected<std::size_t, SnapshotDefect> restore(ByteView image, Instant now);
   std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;
   std::vector<Kept> top(Top what, std::size_t most, Instant now) const;
   std::size_t flush(const std::string& name, Flush what);
@@ -100,6 +105,12 @@ class Forwarder::State {
   TtlLimits limits(std::uint32_t zone) const;
   bool keeps(std::uint32_t zone) const { return zone != kNoZone && config_.zones[zone].cache; }
 
+  struct Imaging {
+    SnapshotWriter writer;
+    Cache::Walk walk{};
+    std::uint64_t octets = 0;
+  };
+
   DnsConfig config_;
   Cookies cookies_;
   Zones zones_;
@@ -110,6 +121,7 @@ class Forwarder::State {
   std::deque<ByteBuffer> wanted_;  // keys to be asked for, a few at a time
   Instant wanted_at_{};
   std::uint32_t wanted_now_ = 0;
+  std::optional<Imaging> imaging_;  // while an image is being written
   Sketch clients_;
   std::vector<Endpoint> sources_;                                         // Answer::source is a place in it, from 1
   std::vector<Outage> outages_;                                           // of each zone

@@ -53,6 +53,10 @@ inline bool key_has_dnssec_ok(ByteView key) {
   return (key[0] & 1) != 0;
 }
 
+inline ByteView name_of_key(ByteView key) {
+  return key.subspan(1, key.size() - 5);
+}
+
 // The query a key stands for: what is asked when no client does. Points into the key.
 Query query_of(ByteView key);
 

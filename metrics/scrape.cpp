@@ -80,6 +80,7 @@ void cache_families(Families& f, const Scrape& s) {
   f.counter("cache_hits", "Questions answered from memory.", number(s.cache.hits));
   f.counter("cache_misses", "Questions not answered from memory.", number(s.cache.misses), {{"reason", "absent"}});
   f.counter("cache_misses", "", number(s.cache.expired), {{"reason", "expired"}});
+  f.counter("cache_restored", "Answers taken over from the agent before this one.", number(s.cache.restored));
   f.counter("cache_evicted", "Answers evicted for want of room.", number(s.cache.evicted));
   f.counter("cache_cut_upstream_queries_avoided", "NXDOMAINs served from a missing name above (RFC 8020).",
             number(s.cut.served));

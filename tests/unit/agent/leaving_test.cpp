@@ -66,6 +66,13 @@ TEST_CASE("on a drained node it serves until the last pod has left, and only the
   CHECK(leaving.decide({.pods = Pods::Some, .owed = 2}, kAsked + 14min + 5s) == Step::Exit);
 }
 
+TEST_CASE("where a successor serves nobody keeps it, whenever that one came") {
+  Leaving leaving = told_to_leave(15min);
+  CHECK(leaving.decide({.pods = Pods::Some, .owed = 1}, kAsked + 1min) == Step::Stay);
+  CHECK(leaving.decide({.pods = Pods::Some, .succeeded = true, .owed = 1}, kAsked + 2min) == Step::Drain);
+  CHECK(leaving.decide({.pods = Pods::Some, .succeeded = true}, kAsked + 2min) == Step::Exit);
+}
+
 TEST_CASE("pods keep it no longer than they may, and not at all when that is off") {
   Leaving leaving = told_to_leave(10min);
   CHECK(leaving.decide({.pods = Pods::Some}, kAsked + 10min - 1ms) == Step::Stay);
