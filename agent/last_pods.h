@@ -1,5 +1,5 @@
 // After a SIGTERM: is our node being drained, and are pods left on it that need names? One GET of the node; then, while
-// it is drained (by us or by anyone), a list of its pods each second, since the watch of a drain of ours may have
+// it is drained (by us or by anyone), a list of its pods twice a second, since the watch of a drain of ours may have
 // ended. Decides nothing: agent/leaving does.
 #pragma once
 
@@ -36,7 +36,7 @@ class LastPods {
   void on_page(const HttpReply& reply);
   void set(Leaving::Pods pods);
 
-  static constexpr Duration kPeriod = std::chrono::seconds(1);
+  static constexpr Duration kPeriod = std::chrono::milliseconds(500);
   static constexpr Duration kTimeout = std::chrono::seconds(5);
   static constexpr unsigned kPageSize = 100;
   static constexpr std::size_t kMaxPods = 2000;  // far above what a kubelet admits; more are not counted

@@ -1,8 +1,4 @@
-# What `make bench-dns` and `make bench-hit` run; only with LASTLIGHT_BENCH.
-if(NOT LASTLIGHT_BENCH)
-  return()
-endif()
-find_package(benchmark REQUIRED)
+# What `make bench-dns` and `make bench-hit` run, with LASTLIGHT_BENCH; the floor and the load are the end-to-end tests' too.
 add_custom_target(benches)
 # lastlight_bench(NAME SOURCES... LINK libraries...): tests/bench/NAME.cpp.
 function(lastlight_bench name)
@@ -13,6 +9,10 @@ function(lastlight_bench name)
 endfunction()
 
 lastlight_bench(echo LINK lastlight_base)
-lastlight_bench(stub LINK lastlight_dnscache_core)
 lastlight_bench(load SOURCES bench/workload.cpp LINK lastlight_dnscache_core)
+if(NOT LASTLIGHT_BENCH)
+  return()
+endif()
+find_package(benchmark REQUIRED)
+lastlight_bench(stub LINK lastlight_dnscache_core)
 lastlight_bench(hit LINK lastlight_dnscache_core benchmark::benchmark)

@@ -58,7 +58,9 @@ inline int udp_socket(const sockaddr_in& local) {
   const int fd = ::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const int size = 8 << 20;
   if (fd < 0) give_up("socket");
-  ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+  // Where we may, past net.core.rmem_max: what is lost here would look as if the server had lost it.
+  if (::setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&local), sizeof local) != 0) give_up("bind");
   return fd;
 }

@@ -2,11 +2,16 @@
 //   bench_load IP:PORT WORKLOAD warm            every question once, until each is answered
 //   bench_load IP:PORT WORKLOAD flood SECONDS   as fast as it is answered: kWindow questions are always under way
 //   bench_load IP:PORT WORKLOAD paced SECONDS QPS
+//   bench_load IP:PORT WORKLOAD steady SECONDS QPS   a millisecond's share each millisecond, whatever is answered; ends
+//                                                    at SIGTERM, too. Tells when what was lost or slow had been sent
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <poll.h>
@@ -24,6 +29,10 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::size_t kWindow = 192;  // three batches: what a socket buffer of 212,992 octets holds
 constexpr std::uint64_t kLost = kSecond / 2;
+constexpr std::uint64_t kSlow = kSecond / 100;
+constexpr std::size_t kMostTold = 100'000;
+
+volatile std::sig_atomic_t told_to_end = 0;
 
 std::uint64_t clock_now() {
   timespec now{};
@@ -81,6 +90,50 @@ class Load {
     collect();
   }
 
+  void steady(std::uint64_t seconds, std::uint64_t rate) {
+    constexpr std::uint64_t kTick = kSecond / 1000;
+    const std::uint64_t begin = clock_now();
+    telling_ = true;
+    taken_.reserve(std::min<std::uint64_t>(seconds * rate, 4'000'000));
+    std::uint64_t sent = 0;
+    for (std::uint64_t now = begin, before = begin; now < begin + seconds * kSecond && told_to_end == 0;) {
+      late_ = std::max(late_, now - before);
+      before = now;
+      const std::uint64_t due = (now - begin) / kTick * kTick * rate / kSecond;
+      if (due > sent) {
+        const std::size_t count = std::min<std::size_t>(due - sent, Batch::kMost);
+        send(count);
+        sent += count;
+      } else {
+        wait(kTick - (now - begin) % kTick);
+      }
+      while (receive(0) == Batch::kMost) {
+      }
+      now = clock_now();
+    }
+    for (const std::uint64_t end = clock_now() + kSecond; open_ > 0 && clock_now() < end;)
+      receive(10);
+    for (std::uint64_t& at : sent_at_)
+      lose(at);
+  }
+
+  // Instants are CLOCK_MONOTONIC's, in seconds.
+  void print_told() const {
+    const auto list = [](const char* name, const std::vector<std::pair<std::uint64_t, std::uint64_t>>& told) {
+      std::printf(", \"%s\": [", name);
+      for (std::size_t i = 0; i < told.size(); ++i) {
+        std::printf("%s[%.6f, %.6f]", i == 0 ? "" : ", ", static_cast<double>(told[i].first) / 1e9,
+                    static_cast<double>(told[i].second) / 1e9);
+      }
+      std::printf("]");
+    };
+    std::printf(R"({"sent": %lu, "late": %.6f, "longest": %.6f)", sent_, static_cast<double>(late_) / 1e9,
+                static_cast<double>(longest_) / 1e9);
+    list("lost_at", lost_at_);
+    list("slow", slow_);
+    std::printf("}\n");
+  }
+
   void print(std::uint64_t began) {
     std::ranges::sort(taken_);
     const auto quantile = [this](double q) {
@@ -102,18 +155,17 @@ class Load {
       out_.vectors[i].iov_len = question.size();
       const std::uint16_t id = next_id_++;
       dns::store16(out_.octets[i], 0, id);
-      if (sent_at_[id] != 0) {
-        ++lost_;
-        --open_;
-      }
+      lose(sent_at_[id]);
       ++open_;
       ids_[i] = id;
     }
     const std::uint64_t now = clock_now();
+    sent_ += count;
     for (std::size_t i = 0; i < count; ++i)
       sent_at_[ids_[i]] = now;
     for (std::size_t done = 0; done < count;) {
       const int sent = ::sendmmsg(fd_, out_.headers.data() + done, static_cast<unsigned>(count - done), 0);
+      if (sent < 0 && errno == ECONNREFUSED && telling_) continue;  // an ICMP error of an earlier one
       if (sent < 0) give_up("sendmmsg");
       done += static_cast<std::size_t>(sent);
     }
@@ -138,6 +190,8 @@ class Load {
       std::uint64_t& sent = sent_at_[dns::load16(in_.octets[i], 0)];
       if (sent == 0) continue;
       if (taken_.size() < taken_.capacity()) taken_.push_back(now - sent);
+      longest_ = std::max(longest_, now - sent);
+      if (telling_ && now - sent > kSlow && slow_.size() < kMostTold) slow_.emplace_back(sent, now - sent);
       sent = 0;
       --open_;
       ++answered_;
@@ -151,6 +205,15 @@ class Load {
   void collect() {
     for (const std::uint64_t end = clock_now() + kLost; open_ > 0 && clock_now() < end;)
       receive(10);
+  }
+
+  // The question sent then, if it was not answered.
+  void lose(std::uint64_t& at) {
+    if (at == 0) return;
+    if (telling_ && lost_at_.size() < kMostTold) lost_at_.emplace_back(at, 0);
+    at = 0;
+    ++lost_;
+    --open_;
   }
 
   void forget_all() {
@@ -173,13 +236,21 @@ class Load {
   std::uint64_t answered_ = 0;
   std::uint64_t failed_ = 0;  // neither NOERROR nor NXDOMAIN
   std::uint64_t lost_ = 0;
+  std::uint64_t sent_ = 0;
+  std::uint64_t late_ = 0;     // the longest that this program itself was kept from looking
+  std::uint64_t longest_ = 0;  // wait
+  bool telling_ = false;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> lost_at_;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> slow_;  // over kSlow, with the wait
 };
 
 int run(int argc, char** argv) {
   const std::string_view mode = argc > 3 ? argv[3] : "";
   auto workload = Workload::named(argc > 2 ? argv[2] : "");
-  if (!workload || (mode != "warm" && argc < (mode == "paced" ? 6 : 5))) {
-    std::fputs("bench_load IP:PORT hot|wide|k8s|miss warm|flood SECONDS|paced SECONDS QPS\n", stderr);
+  const bool rated = mode == "paced" || mode == "steady";
+  if (!workload || (mode != "warm" && argc < (rated ? 6 : 5))) {
+    std::fputs("bench_load IP:PORT hot|10k|wide|k8s|miss warm|flood SECONDS|paced SECONDS QPS|steady SECONDS QPS\n",
+               stderr);
     return 2;
   }
   const auto load = std::make_unique<Load>(address_of(argv[1]), std::move(*workload));
@@ -189,10 +260,14 @@ int run(int argc, char** argv) {
     good = load->warm();
   } else if (mode == "flood") {
     load->flood(std::strtoull(argv[4], nullptr, 10));
+  } else if (mode == "steady") {
+    std::signal(SIGTERM, [](int) { told_to_end = 1; });
+    load->steady(std::strtoull(argv[4], nullptr, 10), std::strtoull(argv[5], nullptr, 10));
   } else {
     load->paced(std::strtoull(argv[4], nullptr, 10), std::strtoull(argv[5], nullptr, 10));
   }
   load->print(began);
+  if (mode == "steady") load->print_told();
   return good ? 0 : 1;
 }
 

@@ -15,11 +15,10 @@ constexpr std::size_t kOrder = 1U << 18;
 
 ByteBuffer question(const std::string& name, std::uint16_t type) {
   const auto wire = dns::Name::parse(name);
-  ByteBuffer out(dns::kHeaderSize);
+  ByteBuffer out(dns::kHeaderSize + wire->size + 4);
   dns::store16(out, 2, dns::kRd);
   dns::store16(out, 4, 1);
-  out.insert(out.end(), wire->view().begin(), wire->view().end());
-  out.resize(out.size() + 4);
+  std::ranges::copy(wire->view(), out.begin() + dns::kHeaderSize);
   dns::store16(out, out.size() - 4, type);
   dns::store16(out, out.size() - 2, dns::kClassIn);
   return out;

@@ -2,18 +2,20 @@
 silently until it is told to leave. Nothing is lost, and an older container that is started again takes nothing back."""
 
 import os
+import re
 import signal
 import time
 
 import pytest
 
-from rig import peers
+from rig import steady
 from rig.agent import parse_metrics, write_config, zone
 from rig.asking import Asker
-from rig.coredns import CoreDNS, answer, site
-from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS, COREDNS6
+from rig.measure import family
+from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS
 from rig.proc import Process, wait_until
-from test_takeover_lease import KUBE_DNS, US
+from rig.steady import Steady
+from test_takeover_lease import US, start_coredns
 
 _SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9253/metrics', timeout=2).read().decode(), end='')"
 
@@ -23,11 +25,7 @@ def start(cluster_net, coredns_factory, agent_binary, tmp_path, request):
     """start(pod): an agent of that pod, once it serves or waits."""
     del coredns_factory  # skips when there is none
     cluster_net.proxy()
-    with cluster_net.other:
-        dns = CoreDNS(peers.paths("coredns")["coredns"], tmp_path, site(".:53", answer(KUBE_DNS), bind=f"{COREDNS} {COREDNS6}"),
-                      site(".:5300", answer(US), bind=COREDNS), address=COREDNS, port=53)
-        dns.start()
-    request.addfinalizer(dns.stop)
+    start_coredns(cluster_net, tmp_path, request)
     run = tmp_path / "run"
     run.mkdir(mode=0o700)
     config = write_config(tmp_path, {"http": {"listen": "127.0.0.1:9253", "status": ""}, "interruption": {"source": "none"}, "takeover": {"mode": "intercept"},
@@ -46,26 +44,100 @@ def scrape(net):
     return parse_metrics(net.node.run("python3", "-c", _SCRAPE))
 
 
-def test_surge_upgrades_lose_nothing(start, cluster_net):
-    old = start("pod-a")
-    began = time.monotonic()
-    with Asker(cluster_net.pod, CLUSTER_IP, every=0.002) as pod, Asker(cluster_net.node, CLUSTER_IP) as local:
+def hit_rate(metrics):
+    hits, misses = metrics["lastlight_cache_hits_total"], sum(metrics[f'lastlight_cache_misses_total{{reason="{each}"}}'] for each in ("absent", "expired"))
+    return hits / (hits + misses)
+
+
+def held(net, process):
+    """What an agent has and could leak: descriptors of the supervisor and the worker, rules, anonymous KiB."""
+    supervisor, worker = process.pid, next(iter(family(process.pid) - {process.pid}))
+    rules = re.sub(r" (timeout|expires) \w+", "", net.node.run("nft", "list", "table", "inet", "lastlight"))
+    with open(f"/proc/{worker}/status", encoding="ascii") as status:
+        anonymous = next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+    return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (supervisor, worker)], rules.count("\n"), anonymous
+
+
+def started_again(start, old, pod):
+    """What the kubelet does when a container ends that it did not end: the same pod, once more."""
+    os.kill(old.pid, signal.SIGKILL)
+    old.wait(10)
+    return start(pod, until="handover.waiting")
+
+
+def test_surge_upgrades_lose_nothing(start, cluster_net, tmp_path):
+    rate, upgrades = steady.sustained(cluster_net, tmp_path), 10 if steady.LONG else 2
+    enough = 1_000_000 if steady.LONG else rate * 2  # questions after each upgrade
+    old = start("pod-0")
+    steady.warm(cluster_net.pod, CLUSTER_IP, tmp_path)
+    began, rates, has = [], [], []
+    with Steady(cluster_net.pod, CLUSTER_IP, rate, tmp_path) as load, Asker(cluster_net.pod, CLUSTER_IP) as pod, Asker(cluster_net.node, CLUSTER_IP) as local:
         wait_until(lambda: US in pod.answered_by() and US in local.answered_by(), 5, "answers")
-        for upgrade in ("pod-b", "pod-c"):
-            new = start(upgrade)
+        for number in range(1, upgrades + 1):
+            began.append(time.monotonic())
+            new = start(f"pod-{number}")
             wait_until(lambda old=old: "agent.standby waiting=true" in old.output(), 5, "the old one to wait", old, new)
-            sent = scrape(cluster_net)['lastlight_dns_queries_total{protocol="udp"}']
-            wait_until(lambda sent=sent: scrape(cluster_net)['lastlight_dns_queries_total{protocol="udp"}'] > sent, 5, "the new one to be asked", new)
+            # What the new one has been asked so far, and what it is in a second.
+            assert "cache_image.restored" in new.output(), new.tail()
+            served = time.monotonic()
+            wait_until(lambda served=served: time.monotonic() > served + 1, 5, "its first second", load)
+            rates.append(hit_rate(scrape(cluster_net)))
+            if number == upgrades:
+                old = started_again(start, old, f"pod-{number - 1}")
+            wait_until(lambda: scrape(cluster_net)['lastlight_dns_queries_total{protocol="udp"}'] > enough, 60, "questions enough", new, load)
             assert old.stop() == 0
+            has.append(held(cluster_net, new))
             old = new
         last = time.monotonic()
-        wait_until(lambda: len(pod.answers(last)) > 50, 5, "more answers")
-    lost = pod.lost(since=began + 0.2) + local.lost(since=began + 0.2)
-    print(f"2 upgrades: lost {len(lost)} of {len(pod.asked) + len(local.asked)}, longest wait {max(pod.worst(), local.worst()) * 1000:.0f} ms")
-    assert lost == []
+        wait_until(lambda: len(pod.answers(last)) > 20, 5, "more answers")
+    said, lost = load.said, pod.lost() + local.lost()
+    slow = [f"{waited * 1000:.0f} ms at {min((at - each for each in began), key=abs):+.2f} s" for at, waited in sorted(said.slow, key=lambda one: -one[1])[:200:40]]
+    print(f"slowest, by the start of an upgrade: {', '.join(slow)}")
+    print(f"{upgrades} upgrades at {rate} qps: lost {len(said.lost_at)} of {said.sent} and {len(lost)} of {len(pod.asked) + len(local.asked)}, longest wait "
+          f"{said.longest * 1000:.0f} ms (the load itself late by {said.late * 1000:.0f} ms), hit rate at least {min(rates):.4%}, has {has[0]} and then {has[-1]}")
+    assert said.lost_at == [] and lost == [] and said.failed == 0
     assert pod.answered_by() == local.answered_by() == {US}
+    assert min(rates) > 0.99
+    assert has[0][:2] == has[-1][:2] and has[-1][2] < has[0][2] + 4096
     assert cluster_net.dns_entries() == []  # the lease was never without its owner
     assert scrape(cluster_net)['lastlight_takeover_state{state="held"}'] == 1
+    assert not steady.LONG or said.longest < 0.05
+
+
+def test_who_was_two_upgrades_ago_stays_silent_and_touches_nothing(start, cluster_net):
+    """A rollout on the heels of another: the first agent still waits when the second, which it waits for, ends."""
+    first, second, third = start("pod-a"), start("pod-b"), None
+    wait_until(lambda: "agent.standby waiting=true" in first.output(), 5, "the first to wait", first)
+    third = start("pod-c")
+    wait_until(lambda: "agent.standby waiting=true" in second.output(), 5, "the second to wait", second)
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod:
+        wait_until(lambda: US in pod.answered_by(), 5, "answers")
+        assert second.stop() == 0
+        assert first.stop() == 0
+        gone = time.monotonic()
+        wait_until(lambda: len(pod.answers(gone)) > 50, 5, "more answers")
+    assert "handover.resumed" not in first.output()
+    assert "state=lost" not in third.output() and "inet lastlight" in cluster_net.node.run("nft", "list", "tables")
+    assert pod.lost() == [] and pod.answered_by() == {US}
+
+
+def test_an_image_that_does_not_come_is_a_cold_start(start, cluster_net):
+    """The old worker hangs: half a second later the new one serves without its cache, and a crashed worker never has one."""
+    old = start("pod-a")
+    (worker,) = family(old.pid) - {old.pid}
+    os.kill(worker, signal.SIGSTOP)
+    new = start("pod-b")
+    assert "image=no" in new.output() and "cache_image" not in new.output()
+    os.kill(worker, signal.SIGCONT)
+    wait_until(lambda: "agent.standby waiting=true" in old.output(), 5, "the old one to wait", old)
+    third = start("pod-c")
+    assert "image=yes" in third.output() and third.output().count("cache_image.restored") == 1
+    wait_until(lambda: scrape(cluster_net)['lastlight_takeover_state{state="held"}'] == 1, 5, "the lease", third)
+    (worker,) = family(third.pid) - {third.pid}
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: third.output().count("agent.starting") == 2, 10, "another worker", third)
+    wait_until(lambda: third.output().count("state=held") == 2, 10, "its lease", third)
+    assert third.output().count("cache_image.restored") == 1 and new.stop() == 0
 
 
 def test_the_old_one_serves_again_when_the_new_one_dies(start, cluster_net):

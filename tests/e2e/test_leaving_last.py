@@ -53,7 +53,7 @@ def test_on_a_drained_node_it_answers_until_the_last_pod_is_gone(agent, api):  #
         assert answers(agent)
     assert agent.process.wait(5) == 0
     print(f"left {time.monotonic() - fate.gone:.2f} s after the last pod")
-    assert time.monotonic() - fate.gone < 1.0 + 1.0  # a list each second, and what a busy machine adds
+    assert time.monotonic() - fate.gone < 1.0 + 1.0  # a list twice a second, and what a busy machine adds
 
 
 def test_on_a_node_that_stays_it_leaves_at_once(agent):  # pylint: disable=redefined-outer-name

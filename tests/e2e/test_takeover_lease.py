@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from rig import peers
 from rig.agent import parse_metrics, write_config, zone
 from rig.asking import Asker
 from rig.coredns import CoreDNS, answer, site
@@ -55,21 +56,23 @@ class Node:
             return int(children.read().split()[0])
 
 
-@pytest.fixture
-def node_factory(cluster_net, coredns_factory, agent_binary, tmp_path, request):
-    del coredns_factory  # skips when there is none
-    from rig import peers  # pylint: disable=import-outside-toplevel
-    running = []
-    cluster_net.proxy()
-    with cluster_net.other:
-        dns = CoreDNS(peers.paths("coredns")["coredns"], tmp_path, site(".:53", answer(KUBE_DNS, ttl=30), bind=f"{COREDNS} {COREDNS6}"),
+def start_coredns(net, directory, request):
+    """What kube-proxy knows, and what the agent asks, on the other node."""
+    with net.other:
+        dns = CoreDNS(peers.paths("coredns")["coredns"], directory, site(".:53", answer(KUBE_DNS, ttl=30), bind=f"{COREDNS} {COREDNS6}"),
                       site(".:5300", answer(US, ttl=30), bind=COREDNS), address=COREDNS, port=53)
         dns.start()
     request.addfinalizer(dns.stop)
 
+
+@pytest.fixture
+def node_factory(cluster_net, coredns_factory, agent_binary, tmp_path, request):
+    del coredns_factory  # skips when there is none
+    cluster_net.proxy()
+    start_coredns(cluster_net, tmp_path, request)
+
     def start(**takeover):
         made = Node(cluster_net, agent_binary, str(tmp_path), **takeover)
-        running.append(made)
         request.addfinalizer(lambda: made.supervisor.stop())  # pylint: disable=unnecessary-lambda
         return made
     return start
