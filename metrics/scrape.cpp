@@ -21,10 +21,11 @@ void dns_families(Families& f, const Scrape& s) {
   f.counter("dns_queries", "", number(s.server.tcp_queries), {{"protocol", "tcp"}});
   f.counter("dns_answers", "Answers sent.", number(s.server.udp_answers), {{"protocol", "udp"}});
   f.counter("dns_answers", "", number(s.server.tcp_answers), {{"protocol", "tcp"}});
-  for (std::uint16_t rcode = 0; rcode < s.forwarder.rcodes.size(); ++rcode) {
-    if (rcode > kAlwaysShown && s.forwarder.rcodes.at(rcode) == 0) continue;
-    f.counter("dns_responses", "Responses written, by RCODE.", number(s.forwarder.rcodes.at(rcode)),
-              {{"rcode", dns::rcode_text(rcode)}});
+  std::uint16_t next = 0;
+  for (const std::uint64_t responses : s.forwarder.rcodes) {
+    const std::uint16_t rcode = next++;
+    if (rcode > kAlwaysShown && responses == 0) continue;
+    f.counter("dns_responses", "Responses written, by RCODE.", number(responses), {{"rcode", dns::rcode_text(rcode)}});
   }
   f.histogram("dns_wait", "What clients waited whose answer was not in memory.", s.waits);
   const char* refused = "Queries not forwarded, by what was answered.";
