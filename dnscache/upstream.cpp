@@ -89,6 +89,7 @@ UpstreamChannel* Upstream::State::channel(const UpstreamPool::Send& order) {
         loop_, order.to, order.protocol, query_timeout_, random_,
         {.done = [this, from = order.to](SendId id,
                                          std::expected<ByteView, Failure> reply) { on_done(id, from, reply); },
+         .connected = [this, id = order.channel] { pool_.on_connected(id); },
          .worked = [this] { drain(); }});
     if (channel) ++opened_;
   }

@@ -157,6 +157,7 @@ void UpstreamChannel::State::on_socket(int fd, bool readable, bool writable) {
 
 void UpstreamChannel::State::on_ready(int fd, io::Poll::Ready event) {
   const bool failed = event.error != 0;  // c-ares learns what it is by reading
+  if (event.writable && !udp && !failed) calls.connected();
   ares_process_fd(handle, event.readable || failed ? fd : ARES_SOCKET_BAD,
                   event.writable || failed ? fd : ARES_SOCKET_BAD);
   calls.worked();  // may destroy this

@@ -34,7 +34,8 @@ class UpstreamChannel {
     // What became of each send: the reply as it came, or why there is none. Possibly from within send(), never from the
     // destructor. The channel must not be destroyed from here.
     std::move_only_function<void(std::uint64_t send, std::expected<ByteView, Failure>)> done;
-    std::move_only_function<void()> worked;  // a socket was served: no c-ares call is under way any more
+    std::move_only_function<void()> connected;  // a TCP connection has come about
+    std::move_only_function<void()> worked;     // a socket was served: no c-ares call is under way any more
   };
   // Null when c-ares refuses. A question without an answer for `life` is a Timeout.
   static std::unique_ptr<UpstreamChannel> open(io::Loop& loop, const Endpoint& to, Protocol protocol, Duration life,

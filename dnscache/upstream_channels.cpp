@@ -1,6 +1,7 @@
 #include "dnscache/upstream_channels.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lastlight::dns {
 
@@ -27,27 +28,62 @@ UpstreamChannels::Place UpstreamChannels::add(Protocol protocol, Instant now, Ch
   const bool udp = protocol == Protocol::Udp;
   Channel& channel = channels_[next];
   channel.protocol = protocol;
-  channel.used = now;
+  channel.opened = channel.used = now;
+  channel.connected = udp;
   channel.retire_at = now + jittered(udp ? kUdpAge : kTcpAge, draw);
   // 16 bits of transaction ID: a connection with half of them under way would draw long for a free one.
   channel.left = udp ? jittered(kUdpQuestions, draw) : 0x8000;
   return {next, protocol, true, 0};
 }
 
-UpstreamChannels::Place UpstreamChannels::place(Protocol protocol, bool anew, const LearnedLatency& latency,
-                                                Instant now, ChannelId next, Draw& draw) {
-  if (protocol == Protocol::Tcp) {
+UpstreamChannels::Place UpstreamChannels::place(const Wanted& wanted, const LearnedLatency& latency, Instant now,
+                                                ChannelId next, Draw& draw) {
+  const bool anew = wanted.anew || wanted.alive_since;
+  if (wanted.protocol == Protocol::Tcp) {
     const bool behind = strict(now) && tcp() > kFreeTcp && draw() % kTrial == 0;
-    const auto found = anew ? std::nullopt : place_tcp(behind, latency, now);
+    const auto found = wanted.alive_since ? place_alive(wanted, Protocol::Tcp, latency, now, draw)
+                       : anew             ? std::nullopt
+                                          : place_tcp(behind, latency, now);
     if (found) return *found;
     if (tcp() < kStrictTcp) return add(Protocol::Tcp, now, next, draw);
+  }
+  if (wanted.alive_since) {
+    if (const auto found = place_alive(wanted, Protocol::Udp, latency, now, draw)) return *found;
   }
   // Empty slots are drawn too, and opened: so the first questions already have ports of their own.
   std::size_t slot = draw() % kUdp;
   for (const auto& [id, channel] : channels_) {
-    if (usable(channel, Protocol::Udp, now) && slot-- == 0) return {id, Protocol::Udp, false, channel.waiting.size()};
+    if (anew) break;
+    if (usable(channel, Protocol::Udp, now) && !late(channel, latency, now) && slot-- == 0)
+      return {id, Protocol::Udp, false, channel.waiting.size()};
   }
   return count(Protocol::Udp) < kMostUdp ? add(Protocol::Udp, now, next, draw) : again_udp(draw);
+}
+
+// Nothing was heard on it for too long while something was to be heard. Of datagrams: while others were heard, or it is
+// we who are late.
+bool UpstreamChannels::late(const Channel& channel, const LearnedLatency& latency, Instant now) const {
+  if (channel.waiting.empty() || channel.unheard > now) return false;
+  if (channel.protocol == Protocol::Tcp) return now - channel.unheard > latency.patience();
+  return heard_ > channel.unheard && now - channel.unheard > std::max(latency.patience(), kUdpLate);
+}
+
+// Drawn among them; a strict connection only when it has nothing to do. When no port was heard, one of those that are
+// new already, once there are a few: they have backends of their own, too.
+std::optional<UpstreamChannels::Place> UpstreamChannels::place_alive(const Wanted& wanted, Protocol protocol,
+                                                                     const LearnedLatency& latency, Instant now,
+                                                                     Draw& draw) const {
+  std::vector<Place> alive, fresh;
+  for (const auto& [id, channel] : channels_) {
+    const std::size_t ahead = channel.waiting.size();
+    if (!usable(channel, protocol, now) || std::ranges::find(wanted.but, id) != wanted.but.end()) continue;
+    if (late(channel, latency, now) || (protocol == Protocol::Tcp && strict(now) && ahead > 0)) continue;
+    if (channel.heard >= *wanted.alive_since) alive.push_back({id, protocol, false, ahead});
+    if (channel.heard == Instant::min() && protocol == Protocol::Udp) fresh.push_back({id, protocol, false, ahead});
+  }
+  if (alive.empty() && fresh.size() >= kFreshUdp) alive = std::move(fresh);
+  if (alive.empty()) return std::nullopt;
+  return alive[draw() % alive.size()];
 }
 
 // One of those that have served; rather one that did not fall silent.
@@ -71,9 +107,9 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, 
     if (!usable(channel, Protocol::Tcp, now)) continue;
     const std::size_t ahead = channel.waiting.size();
     if (ahead > 0) {
-      const Instant oldest = channel.waiting.begin()->second;
-      const Instant since = in_order ? oldest : std::max(oldest, channel.heard);
-      if (now - since > latency.patience()) continue;
+      const bool stuck =
+          in_order ? now - channel.waiting.begin()->second > latency.patience() : late(channel, latency, now);
+      if (stuck) continue;
       if (in_order && !latency.known()) continue;  // nobody waits for who knows how long
       if (in_order && latency.median() * static_cast<int>(ahead + 1) > latency.p99()) continue;
     }
@@ -89,6 +125,7 @@ void UpstreamChannels::sent(ChannelId id, SendId send, Instant now) {
   Channel& channel = channels_.at(id);
   channel.waiting.emplace(send, now);
   channel.used = now;
+  channel.unheard = std::min(channel.unheard, now);
   if (channel.left > 0) --channel.left;
 }
 
@@ -104,25 +141,60 @@ std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, 
     if (strict(now)) heard.taken = now - std::max(at, channel.heard);
   }
   channel.waiting.erase(send);
-  channel.heard = now;
+  channel.connected = true;
+  channel.heard = heard_ = now;
+  channel.unheard = kNever;
   channel.used = now;
   return heard;
 }
 
-bool UpstreamChannels::on_failure(ChannelId id, SendId send) {
+UpstreamChannels::Failed UpstreamChannels::on_failure(ChannelId id, SendId send) {
   const auto found = channels_.find(id);
-  if (found == channels_.end()) return false;
+  if (found == channels_.end()) return {};
   Channel& channel = found->second;
   channel.waiting.erase(send);
   const bool tells = !channel.retired && channel.heard == Instant::min();
   channel.retired = true;
-  return tells;
+  return {tells, channel.protocol == Protocol::Tcp && channel.connected};
 }
 
-void UpstreamChannels::on_silence(ChannelId id, Instant at) {
+bool UpstreamChannels::silent_since(ChannelId id, Instant at) const {
   const auto found = channels_.find(id);
-  if (found == channels_.end() || found->second.protocol == Protocol::Tcp || found->second.heard >= at) return;
-  found->second.retired = true;
+  return found == channels_.end() || found->second.heard < at;
+}
+
+bool UpstreamChannels::on_silence(ChannelId id, Instant at, bool whole_turn) {
+  const auto found = channels_.find(id);
+  if (found == channels_.end() || found->second.heard >= at) return false;
+  const bool tcp = found->second.protocol == Protocol::Tcp;
+  if (!tcp || whole_turn) found->second.retired = true;
+  return tcp && whole_turn;
+}
+
+bool UpstreamChannels::on_connected(ChannelId id) {
+  const auto found = channels_.find(id);
+  if (found != channels_.end()) found->second.connected = true;
+  return found != channels_.end();
+}
+
+bool UpstreamChannels::connecting(ChannelId id) const {
+  const auto found = channels_.find(id);
+  return found != channels_.end() && !found->second.connected;
+}
+
+bool UpstreamChannels::unreachable(ChannelId id, Duration limit, Instant now) {
+  if (!connecting(id)) return false;
+  Channel& channel = channels_.at(id);
+  return now - channel.opened >= limit && std::exchange(channel.doubted, true);
+}
+
+std::vector<SendId> UpstreamChannels::waiting(ChannelId id) const {
+  std::vector<SendId> out;
+  const auto found = channels_.find(id);
+  if (found == channels_.end()) return out;
+  for (const auto& [send, at] : found->second.waiting)
+    out.push_back(send);
+  return out;
 }
 
 void UpstreamChannels::retire(ChannelId id) {
@@ -135,12 +207,15 @@ void UpstreamChannels::retire_all() {
     channel.retired = true;
 }
 
-void UpstreamChannels::collect(Instant now, const std::function<bool(SendId)>& awaited, std::vector<ChannelId>& closed,
-                               std::vector<SendId>& ended) {
+void UpstreamChannels::collect(Instant now, Duration turn, const std::function<bool(SendId)>& awaited,
+                               std::vector<ChannelId>& closed, std::vector<SendId>& ended) {
   std::erase_if(channels_, [&](const auto& entry) {
     const Channel& channel = entry.second;
-    const bool idle = channel.protocol == Protocol::Tcp && channel.waiting.empty() && now - channel.used >= kTcpIdle;
-    if (!idle && !channel.retired && channel.left > 0 && now < channel.retire_at) return false;
+    const bool waits = !channel.waiting.empty();
+    const bool idle = channel.protocol == Protocol::Tcp && !waits && now - channel.used >= kTcpIdle;
+    const Instant oldest = waits ? channel.waiting.begin()->second : now;
+    const bool silent = channel.heard < oldest && now - oldest >= turn;
+    if (!idle && !silent && !channel.retired && channel.left > 0 && now < channel.retire_at) return false;
     if (std::ranges::any_of(channel.waiting, [&](const auto& each) { return awaited(each.first); })) return false;
     closed.push_back(entry.first);
     for (const auto& [send, at] : channel.waiting)

@@ -1,11 +1,12 @@
 // How long one upstream takes to answer: a histogram of recent answers, four buckets an octave, halved whenever it is
 // full, so that a change of the upstream is learned within some thousand answers. Pure, fixed size.
 //
-// Two times are read from it. p99() is when a second attempt is worth its cost. patience() is when an answer is unusual
-// enough to stop queueing behind it: as a few slow names may own the last hundredth and more (an ExternalName whose
-// target takes seconds), it is bounded by the median too, which they cannot move.
+// p99() is when most answers have come. As a few slow names may own the last hundredth and more (an ExternalName whose
+// target takes seconds), two times are bounded by the median too, which they cannot move: patience(), when an answer is
+// unusual enough to stop queueing behind it, and hedge(), when a second attempt is worth its cost.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -21,13 +22,17 @@ class LearnedLatency {
   static constexpr Duration kLeast = std::chrono::milliseconds(4);  // below it, a busy machine's scheduling is measured
   static constexpr Duration kGuessedMedian = std::chrono::milliseconds(25);
   static constexpr Duration kGuessedP99 = std::chrono::milliseconds(200);
-  static constexpr int kMedians = 8;  // patience in medians
+  static constexpr int kMedians = 8;                                      // patience in medians
+  static constexpr Duration kLeastHedge = std::chrono::milliseconds(50);  // of the hedge's bound by the median
 
   void add(Duration taken);
   bool known() const { return count_ >= kEnough; }
   Duration median() const { return median_; }
   Duration p99() const { return p99_; }
   Duration patience() const;
+  Duration hedge() const { return std::min(p99_, std::max(kMedians * median_, kLeastHedge)); }
+  // How long a connection may take to come about: a round trip, of which an answer takes one as well.
+  Duration connect() const { return std::max(kMedians * median_, kLeastHedge); }
 
  private:
   static constexpr std::size_t kBuckets = 96;  // from 2^14 ns (16 us) to 2^38 ns

@@ -39,7 +39,8 @@ UpstreamPool::Candidate* UpstreamPool::choose(Flight& flight, Why why, Instant n
   for (Candidate& each : flight.upstreams) {
     UpstreamHealth& health = each.peer->health;
     const bool probe = health.down() && now >= health.next_probe(none_up);
-    if (probe && (why == Why::First || (why == Why::Retry && none_up))) {
+    const bool optional = why == Why::Hedge || why == Why::Moved;
+    if (probe && (why == Why::First || (!optional && none_up))) {
       health.on_probe(now);
       ++counters_.probes;
       return &each;
@@ -62,7 +63,7 @@ void UpstreamPool::ask(FlightId id, Flight& flight, Why why, Instant now, Orders
   Candidate* to = choose(flight, why, now);
   const bool optional = why == Why::Hedge || why == Why::Moved;
   if (to == nullptr) {
-    if (optional) return set_deadline(id, flight, flight.turn_ends);
+    if (optional) return set_deadline(id, flight, std::min(now + kParkedTick, flight.turn_ends));
     return wait_for(Wait::Upstream, id, flight, now, out);
   }
   if (send(id, flight, *to, protocol_for(flight, *to, now), why, now, out)) {
@@ -90,7 +91,7 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
         protocol == Protocol::Udp ? Pace::kUdpQuestion : Pace::kTcpConnection + Pace::kTcpQuestion;
     if ((!flight.queued && !paced_.empty()) || pace_.ready_at(most, now) > now) return false;
   }
-  const auto place = peer.channels.place(protocol, why == Why::Retry, peer.latency, now, last_channel_ + 1, draw_);
+  const auto place = this->place(peer, flight, protocol, why, now);
   if (place.fresh) {
     ++last_channel_;
     sweep(now, out);  // those it replaces go at once, or a flood of names would keep a second's worth of them
@@ -104,17 +105,42 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
   if (protocol != place.protocol) ++counters_.udp_overflows;
   peer.channels.sent(place.channel, send, now);
   sent_.emplace(send, Sent{id, &peer, place.channel, now, false});
+  flight.asked = now;
   flight.sends[flight.sent++] = send;
   flight.wait = Wait::Answer;
   flight.behind = over_tcp && place.ahead > 0 && peer.channels.strict(now);
   flight.turn_ends = std::min(now + turn(peer), flight.end);
-  const Duration patience = flight.behind
-                                ? peer.latency.patience() + peer.latency.median() * static_cast<int>(place.ahead)
-                            : peer.latency.known() ? peer.latency.p99()
-                                                   : turn(peer);  // nothing learned: no hedge
-  set_deadline(id, flight, std::min(now + patience, flight.turn_ends));
+  set_deadline(id, flight, std::min(next_look(flight, peer, place, now), flight.turn_ends));
   out.push_back(Send{send, id, place.channel, peer.endpoint, place.protocol});
   return true;
+}
+
+// What was refused goes by a new channel. What was not answered goes by one that was heard since.
+UpstreamChannels::Place UpstreamPool::place(Peer& peer, const Flight& flight, Protocol protocol, Why why, Instant now) {
+  UpstreamChannels::Wanted wanted{.protocol = protocol};
+  std::vector<ChannelId> tried;
+  if (why == Why::Refused) {
+    wanted.anew = true;
+  } else if (why != Why::First) {
+    wanted.alive_since = flight.asked;
+    for (std::uint32_t i = 0; i < flight.sent; ++i) {
+      if (const auto sent = sent_.find(flight.sends[i]); sent != sent_.end()) tried.push_back(sent->second.channel);
+    }
+    wanted.but = tried;
+  }
+  return peer.channels.place(wanted, peer.latency, now, last_channel_ + 1, draw_);
+}
+
+// When an answer to the last send is late.
+Instant UpstreamPool::next_look(const Flight& flight, const Peer& peer, const UpstreamChannels::Place& place,
+                                Instant now) const {
+  const LearnedLatency& latency = peer.latency;
+  const Instant connected = peer.channels.connecting(place.channel) ? now + latency.connect() : kNever;
+  if (flight.behind) return now + latency.patience() + latency.median() * static_cast<int>(place.ahead);
+  if (!latency.known()) return connected;  // nothing learned: no hedge
+  const Duration late =
+      flight.attempts == 0 ? latency.hedge() : std::max<Duration>(2 * latency.hedge(), kLeastSecondHedge);
+  return std::min(now + late, connected);
 }
 
 std::optional<FlightId> UpstreamPool::on_reply(SendId send, Reply reply, Instant now, Orders& out) {
@@ -165,34 +191,44 @@ void UpstreamPool::on_failure(SendId send, Failure why, Instant now, Orders& out
   if (found == sent_.end()) return;
   const Sent sent = found->second;
   sent_.erase(found);
-  const bool tells = sent.peer->channels.on_failure(sent.channel, send);
+  const auto told = sent.peer->channels.on_failure(sent.channel, send);
   if (why == Failure::Timeout) return;  // the transport's clean-up: its turn was over long ago
   ++counters_.network_errors;
-  if (tells) blame(*sent.peer, sent.at, now);
+  if (told.tells) blame(*sent.peer, sent.at, true, now);
+  failed(send, sent, why, told.reached, now, out);
+}
+
+void UpstreamPool::failed(SendId send, const Sent& sent, Failure why, bool reached, Instant now, Orders& out) {
   const auto waits = flights_.find(sent.flight);
   if (waits == flights_.end()) return;
   Flight& flight = waits->second;
+  const bool last = flight.sent > 0 && send == flight.sends[flight.sent - 1];
   flight.why = why;
-  if (flight.wait == Wait::Answer && send == flight.sends[flight.sent - 1]) again(sent.flight, flight, now, out);
+  if (!reached) {
+    const auto end = std::remove(flight.sends.begin(), flight.sends.begin() + flight.sent, send);
+    flight.sent = static_cast<std::uint32_t>(end - flight.sends.begin());
+    if (flight.attempts > 0) --flight.attempts;
+    ++flight.refused;
+    ++counters_.refused;
+  }
+  if (flight.wait == Wait::Answer && last) again(sent.flight, flight, now - sent.at < kParkedTick, now, out);
 }
 
-bool UpstreamPool::spoke_lately(const Peer& peer, Instant now) {
-  return peer.health.heard() + kLately >= now;
-}
-
-// The last attempt has failed.
-void UpstreamPool::again(FlightId id, Flight& flight, Instant now, Orders& out) {
-  if (flight.attempts < kMaxAttempts && flight.sent < flight.sends.size() && now < flight.end) {
-    ask(id, flight, Why::Retry, now, out);
+// The last attempt has failed; quickly: others would, too, and cost as little.
+void UpstreamPool::again(FlightId id, Flight& flight, bool quickly, Instant now, Orders& out) {
+  const bool refused = flight.why == Failure::Network;
+  // Refused by one backend of an address, as likely as not, behind which others answer.
+  const bool others =
+      refused && flight.refused < kMaxRefused &&
+      std::ranges::any_of(flight.upstreams, [&](const auto& c) { return c.peer->health.spoke_lately(now); });
+  const bool room = flight.attempts < kMaxAttempts && flight.sent < flight.sends.size() && now < flight.end;
+  const bool rest = quickly && flight.refused > 0 && flight.refused % kRefusedAtOnce == 0;
+  if (room && (others ? !rest : flight.attempts + flight.refused < kMaxAttempts)) {
+    ask(id, flight, refused ? Why::Refused : Why::Retry, now, out);
+  } else if (room && others) {
+    wait_for(Wait::Upstream, id, flight, now, out);
   } else if (has_open(flight) && now < flight.end) {
     set_deadline(id, flight, flight.end);  // an earlier one may still be answered
-  } else if (flight.why == Failure::Network && flight.refused < kMaxRefused && now < flight.end &&
-             std::ranges::any_of(flight.upstreams, [&](const Candidate& c) { return spoke_lately(*c.peer, now); })) {
-    // Refused by one backend of an address behind which others answer.
-    ++flight.refused;
-    flight.attempts = kMaxAttempts - 1;
-    flight.sent = 0;
-    wait_for(Wait::Upstream, id, flight, now, out);
   } else {
     finish(id, flight.why, out);
   }
@@ -200,20 +236,56 @@ void UpstreamPool::again(FlightId id, Flight& flight, Instant now, Orders& out) 
 
 void UpstreamPool::overdue(FlightId id, Flight& flight, Instant now, Orders& out) {
   if (now >= flight.end || flight.wait != Wait::Answer) {
-    if (flight.wait == Wait::Answer) turn_over(flight.sends[flight.sent - 1], now);
+    if (flight.wait == Wait::Answer && flight.sent > 0) turn_over(flight.sends[flight.sent - 1], now);
     if (flight.wait != Wait::Pace && flight.why != Failure::Network) flight.why = Failure::Timeout;
     return finish(id, flight.why, out);
   }
-  if (now < flight.turn_ends) {                                 // it is late, but its turn goes on
-    const bool may = flight.attempts == 1 && now < flight.end;  // the third attempt waits for a turn to end
+  if (give_up_unreachable(id, now, out)) return;
+  if (now < flight.turn_ends) {  // it is late, but its turn goes on
+    const bool may = may_hedge(flight, now);
     if (may && flight.behind) return ask(id, flight, Why::Moved, now, out);
     if (may && hedge_budget_ >= 1) return ask(id, flight, Why::Hedge, now, out);
     if (may) ++counters_.hedges_refused;
     return set_deadline(id, flight, flight.turn_ends);
   }
-  turn_over(flight.sends[flight.sent - 1], now);
+  if (flight.sent > 0) turn_over(flight.sends[flight.sent - 1], now);
   flight.why = Failure::Timeout;
-  again(id, flight, now, out);
+  again(id, flight, false, now, out);
+}
+
+// Each question on a connection that does not come about is as good as refused. True: this one has been seen to.
+bool UpstreamPool::give_up_unreachable(FlightId id, Instant now, Orders& out) {
+  const Flight& flight = flights_.at(id);
+  const auto sends = flight.sends;
+  const std::uint32_t count = flight.sent;
+  bool seen_to = false;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto found = sent_.find(sends[i]);
+    if (found == sent_.end()) continue;
+    const Sent sent = found->second;
+    UpstreamChannels& channels = sent.peer->channels;
+    const Duration limit = std::min(sent.peer->latency.connect(), turn(*sent.peer));
+    if (!channels.connecting(sent.channel) || now - sent.at < limit) continue;
+    if (!channels.unreachable(sent.channel, limit, now)) {
+      set_deadline(id, flights_.at(id), now + kLoopTurn);
+      return true;
+    }
+    ++counters_.unreachable;
+    blame(*sent.peer, sent.at, true, now);
+    const std::vector<SendId> lost = channels.waiting(sent.channel);
+    channels.forget(sent.channel);
+    out.push_back(Close{sent.channel});
+    for (const SendId send : lost) {
+      const auto of = sent_.find(send);
+      if (of == sent_.end()) continue;
+      const Sent each = of->second;
+      seen_to |= each.flight == id && flights_.contains(id) && send == flights_.at(id).sends[flights_.at(id).sent - 1];
+      sent_.erase(of);
+      failed(send, each, Failure::Network, false, now, out);
+    }
+    if (seen_to) return true;
+  }
+  return false;
 }
 
 void UpstreamPool::turn_over(SendId send, Instant now) {
@@ -222,12 +294,27 @@ void UpstreamPool::turn_over(SendId send, Instant now) {
   Sent& silent = found->second;
   silent.judged = true;
   ++counters_.timeouts;
-  silent.peer->channels.on_silence(silent.channel, silent.at);
-  blame(*silent.peer, silent.at, now);
+  const bool whole = now - silent.at >= turn(*silent.peer);
+  if (silent.peer->channels.on_silence(silent.channel, silent.at, whole)) move_from(silent, now);
+  blame(*silent.peer, silent.at, false, now);
 }
 
-void UpstreamPool::blame(Peer& peer, Instant sent, Instant now) {
-  if (peer.health.on_failure(sent, now)) ++counters_.breaker_opened;
+// Its other questions need not wait for turns of their own.
+void UpstreamPool::move_from(const Sent& silent, Instant now) {
+  for (const SendId send : silent.peer->channels.waiting(silent.channel)) {
+    const auto of = sent_.find(send);
+    if (of == sent_.end() || of->second.flight == silent.flight) continue;
+    const auto waits = flights_.find(of->second.flight);
+    if (waits == flights_.end() || waits->second.wait != Wait::Answer) continue;
+    Flight& flight = waits->second;
+    if (flight.attempts != 1 || send != flight.sends[flight.sent - 1]) continue;
+    flight.behind = true;
+    set_deadline(waits->first, flight, now);
+  }
+}
+
+void UpstreamPool::blame(Peer& peer, Instant sent, bool refused, Instant now) {
+  if (peer.health.on_failure(sent, refused, now)) ++counters_.breaker_opened;
 }
 
 Duration UpstreamPool::turn(const Peer& peer) const {
@@ -237,6 +324,16 @@ Duration UpstreamPool::turn(const Peer& peer) const {
 bool UpstreamPool::has_open(const Flight& flight) const {
   return std::any_of(flight.sends.begin(), flight.sends.begin() + flight.sent,
                      [this](SendId send) { return sent_.contains(send); });
+}
+
+// The third attempt goes early when the upstream answers others, so that the last one is lost or slow; or when it goes
+// over TCP, since a connection that does not come about is no attempt.
+bool UpstreamPool::may_hedge(Flight& flight, Instant now) {
+  if (flight.attempts != 2) return flight.attempts == 1;
+  const auto last = sent_.find(flight.sends[flight.sent - 1]);
+  if (last != sent_.end() && last->second.peer->health.heard() > last->second.at) return true;
+  const Candidate* to = choose(flight, Why::Hedge, now);
+  return to != nullptr && protocol_for(flight, *to, now) == Protocol::Tcp;
 }
 
 }  // namespace lastlight::dns

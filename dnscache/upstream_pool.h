@@ -2,16 +2,20 @@
 // Pure: it is told the instant and says what to do; the transport carries bytes and matches replies to what was sent
 // (RFC 5452 s9: another ID, another question or another sender is not a reply). Never reads a message.
 //
-// A question has at most three attempts within query_timeout. The second is a hedge: after the upstream's learned p99
-// it goes to another upstream, or to the same by another way (behind a connection that answers in order, by UDP).
-// Hedges are paid from a budget, a quarter of the questions, so that a slow upstream is not asked twice as much; a
-// question that is stuck behind another's slow answer is moved without paying. An attempt that nobody answers within
-// its turn, four p99 but at least 250 ms, is a failure of the upstream if nothing else was heard from it. An answer
-// truncated over UDP is asked for again over TCP at the same upstream (RFC 7766 s5), which is no attempt of its own.
+// A question has at most three attempts within query_timeout. The second is a hedge: after the upstream's learned p99,
+// or eight medians when that is less, it goes to another upstream, or to the same by another way (past a connection
+// that answers in order, by UDP), and so does the third, unless the upstream answers nobody and a datagram would be all
+// there is to lose again. Hedges are paid from a budget, a quarter of the questions, so that a slow upstream is not
+// asked twice as much; a question that is stuck behind another's slow answer is moved without paying. An attempt that
+// nobody answers within its turn, four p99 but at least 250 ms, is a failure of the upstream if nothing else was heard
+// from it, and of its channel: a connection that is silent for a turn is abandoned, and its other questions move at
+// once. An answer truncated over UDP is asked for again over TCP at the same upstream (RFC 7766 s5), which is no
+// attempt of its own.
 //
-// A refusal (a reset, port unreachable) reaches nobody and comes at once, and behind one address others may answer: a
-// question whose attempts were all refused waits a moment and takes its last one again, a few times, while something
-// was heard of its upstream in the last two seconds.
+// What reached nobody is no attempt either: a refusal (a connection's, port unreachable), or a connection that has not
+// come about after eight medians, which fails for all its questions at once. Behind one address others may answer, so
+// the question goes by a new channel at once, and after four of these waits a moment; a few times, while something was
+// heard of its upstream in the last two seconds, and three times otherwise.
 //
 // When every upstream of a zone is down (UpstreamHealth), questions wait: one at a time is sent as a probe, and each
 // answer lets two more go, so nothing storms an upstream that is coming back. Questions for a guarded upstream wait for
@@ -52,6 +56,8 @@ struct UpstreamPoolCounters {
   std::uint64_t udp_overflows = 0;   // sent over UDP since no connection was free
   std::uint64_t timeouts = 0;        // attempts whose turn ended
   std::uint64_t network_errors = 0;  // attempts
+  std::uint64_t refused = 0;         // attempts that reached nobody
+  std::uint64_t unreachable = 0;     // connections that did not come about in time
   std::uint64_t late = 0;            // replies to questions that were over
   std::uint64_t breaker_opened = 0;
   std::uint64_t probes = 0;
@@ -74,8 +80,10 @@ class UpstreamPool {
  public:
   static constexpr std::uint32_t kMaxAttempts = 3;
   static constexpr std::uint32_t kMaxRefused = 16;
-  static constexpr Duration kLately = std::chrono::seconds(2);
+  static constexpr std::uint32_t kRefusedAtOnce = 4;
   static constexpr Duration kLeastTurn = std::chrono::milliseconds(250);
+  static constexpr Duration kLeastSecondHedge = std::chrono::milliseconds(60);
+  static constexpr Duration kLoopTurn = std::chrono::milliseconds(5);
   static constexpr double kHedgeShare = 0.25;
   static constexpr double kHedgeSavings = 50;
   static constexpr std::size_t kMaxWaiting = 1024;
@@ -117,6 +125,7 @@ class UpstreamPool {
   // The flight that this answers, which is over then.
   std::optional<FlightId> on_reply(SendId send, Reply reply, Instant now, Orders& out);
   void on_failure(SendId send, Failure why, Instant now, Orders& out);
+  void on_connected(ChannelId channel);  // a TCP connection has come about
   void on_time(Instant now, Orders& out);
   Instant next_deadline() const;
   void metadata_packets(std::uint32_t packets, Instant now) { pace_.spend(packets, now); }
@@ -156,10 +165,11 @@ class UpstreamPool {
     std::uint32_t attempts = 0;
     std::uint32_t sent = 0;  // of `sends`
     std::array<SendId, kMaxAttempts + 1> sends{};
-    std::uint32_t refused = 0;  // times it waited for another backend
+    std::uint32_t refused = 0;  // attempts that reached nobody
     bool tcp_asked = false;     // after TC
     bool queued = false;        // it has waited its turn for the pace
     bool behind = false;        // the last send is behind others on a connection
+    Instant asked{};            // the last send
     Failure why = Failure::Timeout;
     Instant turn_ends{};  // of the last send
     Instant deadline{};   // when the flight is looked at next
@@ -172,9 +182,8 @@ class UpstreamPool {
     Instant at{};
     bool judged = false;  // its turn is over
   };
-  enum class Why : std::uint8_t { First, Retry, Hedge, Moved };
+  enum class Why : std::uint8_t { First, Retry, Refused, Hedge, Moved };
 
-  static bool spoke_lately(const Peer& peer, Instant now);
   static std::pair<std::uint32_t, bool> rank(const Candidate& candidate);
   Candidate* choose(Flight& flight, Why why, Instant now);
   Protocol protocol_for(const Flight& flight, const Candidate& candidate, Instant now) const;
@@ -183,15 +192,21 @@ class UpstreamPool {
   void wait_for(Wait what, FlightId id, Flight& flight, Instant now, Orders& out);
   void overdue(FlightId id, Flight& flight, Instant now, Orders& out);
   void turn_over(SendId send, Instant now);
+  void move_from(const Sent& silent, Instant now);
+  bool give_up_unreachable(FlightId id, Instant now, Orders& out);
+  void failed(SendId send, const Sent& sent, Failure why, bool reached, Instant now, Orders& out);
   bool has_open(const Flight& flight) const;
-  void again(FlightId id, Flight& flight, Instant now, Orders& out);
+  bool may_hedge(Flight& flight, Instant now);
+  UpstreamChannels::Place place(Peer& peer, const Flight& flight, Protocol protocol, Why why, Instant now);
+  Instant next_look(const Flight& flight, const Peer& peer, const UpstreamChannels::Place& place, Instant now) const;
+  void again(FlightId id, Flight& flight, bool quickly, Instant now, Orders& out);
   void serve_parked(std::size_t most, Instant now, Orders& out);
   void serve_paced(Instant now, Orders& out);
   void sweep(Instant now, Orders& out);
   void set_deadline(FlightId id, Flight& flight, Instant when);
   void finish(FlightId id, Failure why, Orders& out);
   void forget(FlightId id);
-  void blame(Peer& peer, Instant sent, Instant now);
+  void blame(Peer& peer, Instant sent, bool refused, Instant now);
   Duration turn(const Peer& peer) const;
 
   Duration attempt_timeout_;

@@ -118,6 +118,10 @@ void UpstreamPool::serve_paced(Instant now, Orders& out) {
   }
 }
 
+void UpstreamPool::on_connected(ChannelId channel) {
+  std::ranges::any_of(peers_, [channel](auto& entry) { return entry.second.channels.on_connected(channel); });
+}
+
 void UpstreamPool::on_time(Instant now, Orders& out) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
     const FlightId id = deadlines_.begin()->second;
@@ -144,7 +148,7 @@ void UpstreamPool::sweep(Instant now, Orders& out) {
   std::vector<SendId> ended;
   bool more = false;
   for (auto& [endpoint, peer] : peers_) {
-    peer.channels.collect(now, awaited, closed, ended);
+    peer.channels.collect(now, turn(peer), awaited, closed, ended);
     more |= peer.channels.size() > 0;
   }
   for (const ChannelId channel : closed)

@@ -1,15 +1,18 @@
 """Questions in quantity over UDP, and what became of each.
 
     with Load(agent, lambda number: f"n{number % 300}.test", rate=300) as load: ...   # ends when every question has, or PATIENCE later
-    load.failed(), load.slow(0.35), load.worst(), load.since(instant)
+    load.failed(), load.slow(limit(0.35)), load.worst(), load.since(instant)
 
     replies = ask_all(agent, [("web.test", "A"), ...])     # octets, in the order of the questions; WINDOW on their way at a time
 
 `server` is anything with an address and a port. Nobody asks twice: a question that is lost has failed. `slow` allows for how late
 this process itself was woken meanwhile. Names are ASCII, without escapes.
+
+`make bench-upstream` sets LASTLIGHT_GATED: only there, on a machine that does nothing else, waits below two seconds are limits.
 """
 
 import collections
+import os
 import select
 import socket
 import struct
@@ -20,8 +23,14 @@ import dns.rdatatype
 
 from .measure import SchedulingDelay
 
+GATED = "LASTLIGHT_GATED" in os.environ
 PATIENCE = 6.0
 WINDOW = 64
+
+
+def limit(seconds):
+    """Of a wait: as given where it is a limit, else what only a failure takes."""
+    return seconds if GATED else max(seconds, 2.0)
 
 
 def question(name, rdtype="A", ident=0):
@@ -125,10 +134,10 @@ class Load:
     def failed(self, since=0.0):
         return [one for one in self.since(since) if one.failed]
 
-    def slow(self, limit, since=0.0):
-        """Those that waited longer than `limit` and what this process lost to others meanwhile."""
-        return [one for one in self.since(since) if one.waited > limit
-                and one.waited > limit + self._delay.worst(one.sent - 0.05, one.sent + one.waited + 0.05)]
+    def slow(self, most, since=0.0):
+        """Those that waited longer than `most` and what this process lost to others meanwhile."""
+        return [one for one in self.since(since) if one.waited > most
+                and one.waited > most + self._delay.worst(one.sent - 0.05, one.sent + one.waited + 0.05)]
 
     def worst(self, since=0.0):
         return max((one.waited for one in self.since(since)), default=0.0)

@@ -1,6 +1,8 @@
 // Upstreams in virtual time, for scenarios of UpstreamPool: each answers a question after a time that the scenario
 // gives, over TCP strictly in order or as answers become ready, over UDP always the latter; it can fall silent, refuse,
-// or lose its connections. The pool is driven exactly as the transport drives it; every question's end is recorded.
+// or lose its connections. Behind its address there may be several backends: a channel is pinned to one when it is
+// opened, and each can go, with a word (RST, port unreachable) or without. The pool is driven exactly as the transport
+// drives it; every question's end is recorded.
 #pragma once
 
 #include <algorithm>
@@ -21,13 +23,16 @@ using namespace lastlight::dns;
 
 class UpstreamSim {
  public:
+  enum class Backend : std::uint8_t { Serves, Refuses, Silent };
   struct Server {
+    std::vector<Backend> backends{Backend::Serves};
+    std::size_t rules = 1;        // new channels go to one of the last so many of them
+    Duration round_trip = 200us;  // of a connection's coming about
     bool in_order = true;
     bool silent = false;
     bool refuses = false;
     bool udp_truncates = false;
     double loss = 0;  // of UDP questions
-    double gone = 0;  // of its backends: a channel is opened to one of them, and refused there
     std::function<Duration(FlightId)> takes = [](FlightId) { return Duration(1ms); };
     std::size_t questions = 0;
     std::size_t udp_questions = 0;
@@ -40,8 +45,9 @@ class UpstreamSim {
   struct Connection {
     Endpoint to;
     Protocol protocol = Protocol::Udp;
+    std::size_t backend = 0;
     Instant busy_until{};
-    bool dead = false;     // its backend is gone without a word
+    bool dead = false;     // it has stopped working, without a word
     bool refused = false;  // or with one
     std::set<SendId> open;
   };
@@ -95,9 +101,26 @@ class UpstreamSim {
       pool.on_failure(send, Failure::Network, now, orders_);
     carry_out();
   }
-  std::size_t ended_badly() const {
-    return static_cast<std::size_t>(
-        std::ranges::count_if(ends, [](const auto& end) { return end.second.why.has_value(); }));
+  // Names the backends anew: `count` of them, and the rules have all.
+  void set_backends(const Endpoint& of, std::size_t count) {
+    servers[of].backends.assign(count, Backend::Serves);
+    servers[of].rules = count;
+  }
+  // A backend goes; its connections break when it says so.
+  void kill_backend(const Endpoint& of, std::size_t backend, Backend how) {
+    servers[of].backends.at(backend) = how;
+    std::vector<SendId> broken;
+    for (const auto& [id, connection] : connections) {
+      if (connection.to == of && connection.backend == backend && how == Backend::Refuses)
+        broken.insert(broken.end(), connection.open.begin(), connection.open.end());
+    }
+    for (const SendId send : broken)
+      pool.on_failure(send, Failure::Network, now, orders_);
+    carry_out();
+  }
+  std::size_t ended_badly(FlightId before = ~FlightId{0}) const {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        ends, [before](const auto& end) { return end.first < before && end.second.why.has_value(); }));
   }
   Duration slowest(FlightId from, FlightId to) const {
     Duration most{};
@@ -136,22 +159,29 @@ class UpstreamSim {
     Server& server = servers[send.to];
     const bool fresh = !connections.contains(send.channel);
     Connection& on = connections[send.channel];
-    if (fresh) on.refused = std::uniform_real_distribution<>(0, 1)(random_) < server.gone;
     on.to = send.to;
     on.protocol = send.protocol;
+    const bool tcp = send.protocol == Protocol::Tcp;
+    if (fresh) {
+      on.backend = server.backends.size() - 1 - random_() % server.rules;
+      on.busy_until = tcp ? now + server.round_trip : now;
+    }
+    const Backend backend = server.backends[on.backend];
+    if (fresh && tcp && backend == Backend::Serves && !server.refuses)
+      at(on.busy_until, [this, channel = send.channel] { pool.on_connected(channel); });
     on.open.insert(send.id);
     ++server.questions;
-    const bool tcp = send.protocol == Protocol::Tcp;
     if (!tcp) ++server.udp_questions;
     server.most_connections = std::max(server.most_connections,
                                        static_cast<std::size_t>(std::ranges::count_if(connections, [&](const auto& c) {
                                          return c.second.to == send.to && c.second.protocol == Protocol::Tcp;
                                        })));
     at(now + config.query_timeout, [this, send] { fail(send, Failure::Timeout); });
-    if (server.refuses || on.refused) return at(now, [this, send] { fail(send, Failure::Network); });
+    if (server.refuses || on.refused || backend == Backend::Refuses)
+      return at(now, [this, send] { fail(send, Failure::Network); });
     const bool lost = !tcp && std::uniform_real_distribution<>(0, 1)(random_) < server.loss;
-    if (server.silent || on.dead || lost) return;
-    const Instant begins = tcp && server.in_order ? std::max(now, on.busy_until) : now;
+    if (server.silent || on.dead || lost || backend == Backend::Silent) return;
+    const Instant begins = tcp && (fresh || server.in_order) ? std::max(now, on.busy_until) : now;
     const Instant answered = begins + server.takes(send.flight);
     on.busy_until = answered;
     at(answered, [this, send] { answer(send); });
@@ -166,6 +196,7 @@ class UpstreamSim {
   void answer(const UpstreamPool::Send& send) {
     const auto on = connections.find(send.channel);
     if (on == connections.end() || on->second.dead || servers[send.to].silent || over(send)) return;
+    if (servers[send.to].backends[on->second.backend] != Backend::Serves) return;
     const bool truncated = send.protocol == Protocol::Udp && servers[send.to].udp_truncates;
     const auto flight =
         pool.on_reply(send.id, truncated ? UpstreamPool::Reply::Truncated : UpstreamPool::Reply::Whole, now, orders_);
