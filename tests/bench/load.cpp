@@ -4,6 +4,7 @@
 //   bench_load IP:PORT WORKLOAD paced SECONDS QPS
 //   bench_load IP:PORT WORKLOAD steady SECONDS QPS   a millisecond's share each millisecond, whatever is answered; ends
 //                                                    at SIGTERM, too. Tells when what was lost or slow had been sent
+//   bench_load IP:PORT WORKLOAD concurrent SECONDS COUNT    as flood, with so many under way
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -61,11 +62,11 @@ class Load {
     return open_ == 0 && failed_ == 0;
   }
 
-  void flood(std::uint64_t seconds) {
+  void flood(std::uint64_t seconds, std::size_t window) {
     const std::uint64_t end = clock_now() + seconds * kSecond;
     std::uint64_t heard = clock_now();
     for (std::uint64_t now = heard; now < end; now = clock_now()) {
-      if (open_ < kWindow) send(std::min(Batch::kMost, kWindow - open_));
+      if (open_ < window) send(std::min(Batch::kMost, window - open_));
       if (receive(20) > 0) heard = now;
       if (now > heard + kLost) forget_all();
     }
@@ -247,10 +248,12 @@ class Load {
 int run(int argc, char** argv) {
   const std::string_view mode = argc > 3 ? argv[3] : "";
   auto workload = Workload::named(argc > 2 ? argv[2] : "");
-  const bool rated = mode == "paced" || mode == "steady";
+  const bool rated = mode == "paced" || mode == "steady" || mode == "concurrent";
   if (!workload || (mode != "warm" && argc < (rated ? 6 : 5))) {
-    std::fputs("bench_load IP:PORT hot|10k|wide|k8s|miss warm|flood SECONDS|paced SECONDS QPS|steady SECONDS QPS\n",
-               stderr);
+    std::fputs(
+        "bench_load IP:PORT hot|10k|wide|k8s|miss warm|flood SECONDS|paced SECONDS QPS|steady SECONDS QPS|"
+        "concurrent SECONDS COUNT\n",
+        stderr);
     return 2;
   }
   const auto load = std::make_unique<Load>(address_of(argv[1]), std::move(*workload));
@@ -259,7 +262,9 @@ int run(int argc, char** argv) {
   if (mode == "warm") {
     good = load->warm();
   } else if (mode == "flood") {
-    load->flood(std::strtoull(argv[4], nullptr, 10));
+    load->flood(std::strtoull(argv[4], nullptr, 10), kWindow);
+  } else if (mode == "concurrent") {
+    load->flood(std::strtoull(argv[4], nullptr, 10), std::strtoull(argv[5], nullptr, 10));
   } else if (mode == "steady") {
     std::signal(SIGTERM, [](int) { told_to_end = 1; });
     load->steady(std::strtoull(argv[4], nullptr, 10), std::strtoull(argv[5], nullptr, 10));

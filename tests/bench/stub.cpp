@@ -1,8 +1,11 @@
 // An upstream that costs as little as one can: answers every question at once, over UDP in batches and over TCP out of
 // order (what one read brought is answered last question first).
 //   bench_stub IP:PORT
+//   bench_stub IP:PORT MILLISECONDS            each answer so much later
+//   bench_stub IP:PORT MILLISECONDS in-order   and over TCP one after the other, as CoreDNS does it
 // In cluster.local there is NAME.NAMESPACE.svc.cluster.local and nothing else; everywhere else there is everything.
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <string_view>
 #include <vector>
@@ -65,13 +68,61 @@ std::size_t answer(MutableByteView message, std::size_t size) {
   return soa + 24;
 }
 
-void serve_datagrams(int fd) {
+using Clock = std::chrono::steady_clock;
+
+struct Later {
+  int fd = -1;
+  sockaddr_in peer{};  // of a datagram
+  ByteBuffer octets;
+};
+
+struct Delays {
+  std::chrono::milliseconds delay{};
+  bool in_order = false;
+  std::multimap<Clock::time_point, Later> answers;
+  std::map<int, Clock::time_point> busy;  // connections, in order
+
+  void put(int fd, const sockaddr_in& peer, ByteBuffer octets, bool stream) {
+    auto due = Clock::now() + delay;
+    if (stream && in_order) due = busy[fd] = std::max(Clock::now(), busy[fd]) + delay;
+    answers.emplace(due, Later{fd, peer, std::move(octets)});
+  }
+  void forget(int fd) {
+    busy.erase(fd);
+    std::erase_if(answers, [fd](const auto& each) { return each.second.fd == fd; });
+  }
+  void send_due() {
+    while (!answers.empty() && answers.begin()->first <= Clock::now()) {
+      const Later& each = answers.begin()->second;
+      const bool datagram = each.peer.sin_family == AF_INET;
+      // Whoever is gone needs no answer; what does not fit into a socket's buffer is lost.
+      static_cast<void>(::sendto(each.fd, each.octets.data(), each.octets.size(), MSG_NOSIGNAL,
+                                 datagram ? reinterpret_cast<const sockaddr*>(&each.peer) : nullptr,
+                                 datagram ? sizeof each.peer : 0));
+      answers.erase(answers.begin());
+    }
+  }
+  int wait() const {
+    if (answers.empty()) return -1;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(answers.begin()->first - Clock::now());
+    return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+  }
+};
+
+void serve_datagrams(int fd, Delays& delays) {
   static Batch batch(true);
   for (mmsghdr& header : batch.headers)
     header.msg_hdr.msg_iov->iov_len = Batch::kSlot;
   const int count = ::recvmmsg(fd, batch.headers.data(), Batch::kMost, MSG_DONTWAIT, nullptr);
   for (std::size_t i = 0; static_cast<int>(i) < count; ++i)
     batch.vectors[i].iov_len = answer(batch.octets[i], batch.headers[i].msg_len);
+  if (delays.delay > Clock::duration::zero()) {
+    for (std::size_t i = 0; static_cast<int>(i) < count; ++i) {
+      const auto* octets = batch.octets[i].data();
+      delays.put(fd, batch.peers[i], {octets, octets + batch.vectors[i].iov_len}, false);
+    }
+    return;
+  }
   for (int sent = 0; sent < count;) {
     const int now = ::sendmmsg(fd, batch.headers.data() + sent, static_cast<unsigned>(count - sent), 0);
     sent += std::max(now, 1);  // whoever is gone needs no answer
@@ -79,7 +130,7 @@ void serve_datagrams(int fd) {
 }
 
 // False at the connection's end.
-bool serve_stream(int fd, ByteBuffer& held) {
+bool serve_stream(int fd, ByteBuffer& held, Delays& delays) {
   static std::array<std::uint8_t, 65536> chunk;
   const ssize_t got = ::read(fd, chunk.data(), chunk.size());
   if (got <= 0) return false;
@@ -97,6 +148,11 @@ bool serve_stream(int fd, ByteBuffer& held) {
     at += 2 + size;
   }
   held.erase(held.begin(), held.begin() + static_cast<std::ptrdiff_t>(at));
+  if (delays.delay > Clock::duration::zero()) {
+    for (ByteBuffer& each : answers)
+      delays.put(fd, {}, std::move(each), true);
+    return true;
+  }
   ByteBuffer out;
   for (auto each = answers.rbegin(); each != answers.rend(); ++each)
     out.insert(out.end(), each->begin(), each->end());
@@ -108,7 +164,7 @@ bool serve_stream(int fd, ByteBuffer& held) {
   return true;
 }
 
-int run(const sockaddr_in& where) {
+int run(const sockaddr_in& where, Delays delays) {
   const int udp = udp_socket(where);
   const int tcp = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
@@ -121,10 +177,12 @@ int run(const sockaddr_in& where) {
     watched = {{.fd = udp, .events = POLLIN, .revents = 0}, {.fd = tcp, .events = POLLIN, .revents = 0}};
     for (const auto& [fd, held] : streams)
       watched.push_back({.fd = fd, .events = POLLIN, .revents = 0});
-    if (::poll(watched.data(), watched.size(), -1) < 0) give_up("poll");
-    if (watched[0].revents != 0) serve_datagrams(udp);
+    if (::poll(watched.data(), watched.size(), delays.wait()) < 0) give_up("poll");
+    delays.send_due();
+    if (watched[0].revents != 0) serve_datagrams(udp, delays);
     for (std::size_t i = 2; i < watched.size(); ++i) {
-      if (watched[i].revents == 0 || serve_stream(watched[i].fd, streams[watched[i].fd])) continue;
+      if (watched[i].revents == 0 || serve_stream(watched[i].fd, streams[watched[i].fd], delays)) continue;
+      delays.forget(watched[i].fd);
       ::close(watched[i].fd);
       streams.erase(watched[i].fd);
     }
@@ -139,5 +197,9 @@ int run(const sockaddr_in& where) {
 }  // namespace lastlight::bench
 
 int main(int argc, char** argv) {
-  return argc == 2 ? lastlight::bench::run(lastlight::bench::address_of(argv[1])) : 2;
+  if (argc < 2 || argc > 4) return 2;
+  lastlight::bench::Delays delays;
+  if (argc > 2) delays.delay = std::chrono::milliseconds(std::atoi(argv[2]));
+  delays.in_order = argc > 3;
+  return lastlight::bench::run(lastlight::bench::address_of(argv[1]), std::move(delays));
 }

@@ -27,6 +27,7 @@ from rig.agent import Agent, AgentMissing, binary as built_agent  # noqa: E402  
 from rig.control_plane import PEERS, ControlPlane  # noqa: E402  pylint: disable=wrong-import-position
 from rig.coredns import CoreDNS  # noqa: E402  pylint: disable=wrong-import-position
 from rig.drains import LABEL, MANIFESTS  # noqa: E402  pylint: disable=wrong-import-position
+from rig.node_cache import NodeCache, wanted as node_cache_wanted  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.scripted import Scripted  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Workload  # noqa: E402  pylint: disable=wrong-import-position
@@ -89,8 +90,9 @@ def agent_binary():
 
 @pytest.fixture
 def agent_factory(tmp_path_factory, agent_binary):  # pylint: disable=redefined-outer-name,unused-argument
+    subject = NodeCache if node_cache_wanted() else Agent
     with contextlib.ExitStack() as running:
-        yield lambda config, **options: running.enter_context(Agent(tmp_path_factory.mktemp("agent"), config, **options))
+        yield lambda config, **options: running.enter_context(subject(tmp_path_factory.mktemp("agent"), config, **options))
 
 
 @pytest.fixture(scope="session")

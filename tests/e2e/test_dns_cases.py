@@ -2,7 +2,7 @@
 
      1  the upstream is silent                        test_dns_silence.py, test_dns_outages.py (given up in time)
      8  TCP upstreams that misbehave                  test_dns_upstreams.py (a broken connection is replaced)
-     9  a rollout                                     test_dns_upstreams.py (the only upstream)
+     9  a rollout                                     test_dns_rollout.py, test_dns_upstreams.py (the only upstream)
     10  one of several in a black hole                test_dns_upstreams.py (die one by one)
     26  loops                                         test_dns_upstreams.py (a loop is found)
 
@@ -25,7 +25,8 @@ import pytest
 
 from rig.agent import zone
 from rig.coredns import answer, block, site
-from rig.load import Load
+from rig.load import Load, limit
+from rig.node_cache import LEAST_TTL, wanted
 from rig.proc import wait_until
 from rig.scripted import reply
 
@@ -55,7 +56,7 @@ def good(query, _tcp=False):
 
 
 def expire():
-    time.sleep(1.2)  # the TTL
+    time.sleep((LEAST_TTL if wanted() else 1) + 0.2)  # the TTL
 
 
 @pytest.mark.parametrize("code", [dns.rcode.SERVFAIL, dns.rcode.REFUSED])
@@ -135,7 +136,7 @@ def test_case_6_a_flood_of_wrong_ids_changes_nothing(changing):
     with Load(agent, lambda number: f"hot{number % 20}.test", 200) as hot:
         for number in range(50):
             assert addresses(agent.query(f"aimed{number}.test", timeout=6)) == ["192.0.2.6"]
-    assert not hot.failed() and not hot.slow(0.35)
+    assert not hot.failed() and not hot.slow(limit(0.35))
     assert addresses(agent.query("hot1.test")) == ["192.0.2.1"]
     wait_until(lambda: agent.query("hot1.test").answer[0].ttl < 3600, 5, "the one that was kept to age")
 
@@ -169,7 +170,7 @@ def test_case_11_port_unreachable_is_no_reason_to_wait(agent_factory, coredns_fa
     agent = agent_factory({"dns": {"attempt-timeout": "2s", "zones": [zone(".", closed, coredns_factory(site(".", answer("192.0.2.11"))))]}})
     with Load(agent, lambda number: f"n{number}.test", 100) as load:
         wait_until(lambda: len(load.asked) >= 200, 10, "questions")
-    assert not load.failed() and not load.slow(0.2), "ECONNREFUSED is an answer of its kind"
+    assert not load.failed() and not load.slow(limit(0.2)), "ECONNREFUSED is an answer of its kind"
     assert agent.metrics()["lastlight_upstream_channels"] <= 64
 
 
@@ -201,6 +202,6 @@ def test_case_25_a_stuck_metadata_service_and_api_server_slow_no_query(agent_fac
                                "dns": {"zones": [zone(".", coredns_factory(site(".", answer("192.0.2.1", ttl=1))))]}})
         with Load(agent, lambda number: f"n{number % 50 if number % 2 else number}.test", 200) as load:
             wait_until(lambda: len(load.asked) >= 600, 20, "questions")
-        assert not load.failed() and not load.slow(0.35)
+        assert not load.failed() and not load.slow(limit(0.35))
         polls = agent.metrics()
         assert sum(value for key, value in polls.items() if key.startswith("lastlight_metadata_polls_total") and "failed" in key) >= 1

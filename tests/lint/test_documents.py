@@ -14,7 +14,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a reader has, beside this repository.
 PROGRAMS = {"apt-get", "kubectl", "helm", "curl", "dig", "cmake", "ctest", "cd", "mkdir", "sed", "/usr/bin/python3", "nft", "git", "clang-format-19",
             "sha256sum", "cat"}
-WRITTEN = {"tests/bench/RESULTS.md"}
+WRITTEN = {"tests/bench/RESULTS.md", "tests/bench/UPSTREAM.md"}
 
 
 def read(*path):
