@@ -390,6 +390,28 @@ def broken(found):
     return [what for what, wrong in checks.items() if wrong]
 
 
+@contextlib.contextmanager
+def watchable(agents):
+    """Each agent takes two inotify instances; Linux gives a user 128. A node has one agent, this machine all of them."""
+    path = "/proc/sys/fs/inotify/max_user_instances"
+    with open(path, encoding="ascii") as text:
+        before = int(text.read())
+    wanted = 2 * agents + 128
+    if before >= wanted:
+        yield
+        return
+    try:
+        with open(path, "w", encoding="ascii") as out:
+            out.write(str(wanted))
+    except OSError as error:
+        raise SystemExit(f"{agents} agents need more than the {before} of {path}: {error}") from error
+    try:
+        yield
+    finally:
+        with open(path, "w", encoding="ascii") as out:
+            out.write(str(before))
+
+
 def shipped_for_some(folder):
     """The manifests, on nodes with the agents' label alone (components/moving)."""
     relative = os.path.relpath(MANIFESTS, folder)
@@ -407,7 +429,8 @@ def main():
     given = vars(options.parse_args())
     results = given.pop("results")
     size = Size(**given)
-    with tempfile.TemporaryDirectory(prefix="lastlight-scale-") as folder, ControlPlane(os.path.join(folder, "plane"), peers.paths(*PEERS)) as control_plane:
+    with watchable(size.interrupted), tempfile.TemporaryDirectory(prefix="lastlight-scale-") as folder, \
+            ControlPlane(os.path.join(folder, "plane"), peers.paths(*PEERS)) as control_plane:
         os.makedirs(os.path.join(folder, "agents"))
         control_plane.kubectl("apply", "-k", shipped_for_some(folder))
         found = play(control_plane, AGENT, os.path.join(folder, "agents"), size)
