@@ -129,7 +129,9 @@ std::vector<Key> keys_of(CommandConfig& command) {
 
 std::vector<Key> keys_of(HooksConfig& hooks) {
   return {addresses("listen", hooks.listen, "a list of IP[:PORT], service:NAME[:PORT] or node[:PORT]",
-                    "Where pods ask GET /interruption; an address that is not there yet is tried again.", 9255),
+                    "Where pods ask GET /interruption, at the addresses of takeover.link-local too; one that is not "
+                    "there yet is tried again.",
+                    9255),
           duration("progress-interval", hooks.progress_interval, 1s, 10min, "The least time between two of them."),
           text("ca-file", hooks.ca_file, "an absolute path, or empty", is_path_or_empty,
                "Whom webhooks trust; empty: the system's authorities."),

@@ -1,5 +1,6 @@
 #include "agent/interruption.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <utility>
@@ -71,9 +72,20 @@ void Interruption::tell_nearest(std::string_view id) {
   messenger_->on_notice(*nearest);
 }
 
+// What pods are given by the kubelet is where they can ask without knowing their node; it is there once it is ours.
+std::vector<AddressSpec> Interruption::notice_addresses() const {
+  std::vector<AddressSpec> out = config_.hooks.listen;
+  if (out.empty() || config_.takeover.mode == TakeoverConfig::Mode::None) return out;
+  for (AddressSpec each : config_.takeover.link_local) {
+    each.port = out.front().port;
+    if (std::ranges::find(out, each) == out.end()) out.push_back(each);
+  }
+  return out;
+}
+
 void Interruption::start_notice_endpoint() {
   notice_endpoint_ = std::make_unique<interrupt::NoticeEndpoint>(loop_);
-  for (const AddressSpec& spec : config_.hooks.listen) {
+  for (const AddressSpec& spec : notice_addresses()) {
     const auto where = resolve_address(spec, config_.node_ip, [](const char* name) { return std::getenv(name); });
     if (!where) {
       log::warn("notice_endpoint.unresolved", {{"address", spec.to_string()}, {"error", where.error()}});

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/config.h"
 #include "agent/io/http_client.h"
@@ -49,6 +50,7 @@ class Interruption {
 
  private:
   interrupt::Listener listener();
+  std::vector<AddressSpec> notice_addresses() const;
   void start_notice_endpoint();
   void start_messenger();
   void tell_nearest(std::string_view id);

@@ -18,7 +18,7 @@ namespace lastlight::interrupt {
 class NoticeEndpoint {
  public:
   static constexpr std::size_t kPortion = 128;
-  static constexpr Duration kRetry = std::chrono::seconds(5);
+  static constexpr Duration kRetry = std::chrono::seconds(1);
 
   explicit NoticeEndpoint(io::Loop& loop);
 

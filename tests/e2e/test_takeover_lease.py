@@ -4,6 +4,7 @@ a kube-proxy-like DNAT to a CoreDNS on another node, and the agent killed, stopp
 import http.client
 import os
 import signal
+import sys
 import time
 
 import pytest
@@ -12,7 +13,7 @@ from rig import peers
 from rig.agent import parse_metrics, write_config, zone
 from rig.asking import Asker
 from rig.coredns import CoreDNS, answer, site
-from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS, COREDNS6, FALLBACK, LINK_LOCAL
+from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS, COREDNS6, FALLBACK, LINK_LOCAL, NODE
 from rig.proc import Process, wait_until
 
 US, KUBE_DNS = "192.0.2.1", "192.0.2.2"
@@ -171,3 +172,13 @@ def test_link_local_clients_are_led_to_the_fallback_service(node_factory, cluste
         wait_until(lambda: len(local.answers(after)) > 20, 5, "more of them")
     assert all(killed - 0.05 < one.sent < killed + 0.15 for one in pod.lost()), (killed, pod.lost())
     assert local.lost(since=killed + LEASE + 0.3) == []
+
+
+_NOTICE = f"import urllib.request as r; print(r.urlopen('http://{LINK_LOCAL}:9255/interruption', timeout=5).status)"
+
+
+def test_pods_ask_for_the_nodes_end_at_the_link_local_address(node_factory, cluster_net):
+    node = node_factory(more={"interruption": {"source": "aws", "metadata-url": "http://127.0.0.1:9"}, "node-name": "n", "node-ip": NODE},
+                        **{"link-local": [LINK_LOCAL], "fallback": [FALLBACK]})
+    wait_until(lambda: f"notice_endpoint.listening address={LINK_LOCAL}:9255" in node.supervisor.output(), 10, "it to listen there", node.supervisor)
+    assert cluster_net.pod.run(sys.executable, "-c", _NOTICE).strip() == "204"
