@@ -18,7 +18,7 @@ from rig.between import Between  # noqa: E402  pylint: disable=wrong-import-posi
 from rig.coredns import answer, site  # noqa: E402  pylint: disable=wrong-import-position
 from rig.crowd import Crowd, Rotation  # noqa: E402  pylint: disable=wrong-import-position
 from rig.drains import MARGIN, OUR_TAINT, Drained, by_verb, uid_of  # noqa: E402  pylint: disable=wrong-import-position
-from rig.measure import FirstShown, sanitized  # noqa: E402  pylint: disable=wrong-import-position
+from rig.measure import FirstShown, cpu_seconds, sanitized  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from rig.scenes import FOREIGN, Scene, Stage  # noqa: E402  pylint: disable=wrong-import-position
 from rig.workload import Population  # noqa: E402  pylint: disable=wrong-import-position
@@ -186,11 +186,12 @@ class Idle(Scene):
         self.shown = FirstShown(self.imds)
         self.shown.at, self.shown.wall = time.monotonic(), time.time()
         self.given = type("None", (), {"ends_wall": 0})
-        self.began = time.monotonic()
+        self.began, self.cpu = time.monotonic(), cpu_seconds(self.agent.process.pid)
 
     def wait(self):
         self.until(lambda: time.monotonic() - self.began >= STEADY, STEADY + 5, "steady state")
         self.asked = time.monotonic() - self.began
+        self.cpu = cpu_seconds(self.agent.process.pid) - self.cpu
 
 
 SCENES = [*(Crowded(f"window-{window}", window) for window in WINDOWS), Rotating("one-by-one"),
@@ -419,4 +420,5 @@ def test_marks_are_taken_back_but_a_persons_cordon_stays(played, name, capsys): 
 def test_nothing_is_asked_in_steady_state(played, capsys):  # pylint: disable=redefined-outer-name
     run = played("idle")
     assert not run.requests and run.scene.asked >= STEADY
-    show(capsys, "steady state", f"0 requests in {run.scene.asked:.0f} s", "not measured")
+    day = run.scene.cpu / run.scene.asked * 86400
+    show(capsys, "steady state", f"0 requests in {run.scene.asked:.0f} s; all that it does at rest takes {day:.1f} s of CPU a day", "not measured")

@@ -48,9 +48,9 @@ def cache_hits(metrics):
 class Agent:
     """A context manager."""
 
-    def __init__(self, binary, config, folder, dns_port, http_port):
+    def __init__(self, binary, config, folder, dns_port, http_port, env=None):
         self.dns_port, self.http_port = dns_port, http_port
-        self.process = Process("lastlight", [binary, "run", "--config", config], folder)
+        self.process = Process("lastlight", [binary, "run", "--config", config], folder, env)
 
     def get(self, path):
         """(status, body); (None, why) when nothing answers."""

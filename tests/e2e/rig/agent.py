@@ -92,11 +92,11 @@ def command(*words, env=None, timeout=20):
 
 
 class Agent(sandbox.Agent):
-    """A context manager, started and ready; see above. `listen` are the addresses of the DNS port."""
+    """A context manager, started and ready; see above. `listen` are the addresses of the DNS port; `env` is added to ours."""
 
     address = ports.V4
 
-    def __init__(self, directory, config, listen=None):
+    def __init__(self, directory, config, listen=None, env=None):
         self.directory = str(directory)
         self.address6 = ports.V6 if ports.has_ipv6() else None
         addresses = listen or [each for each in (self.address, self.address6) if each]
@@ -107,7 +107,7 @@ class Agent(sandbox.Agent):
                     "drain": {"state-file": os.path.join(self.directory, "drain.json")},
                     "dns": {"listen": [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]}}
             self.config = merged(base, config)
-            super(Agent, self).__init__(binary(), write_config(self.directory, self.config), self.directory, port, http_port)
+            super(Agent, self).__init__(binary(), write_config(self.directory, self.config), self.directory, port, http_port, env)
             try:
                 wait_until(lambda: self.get("/readyz")[0] == 200, 20, "the agent to be ready", self.process)
             except BaseException:

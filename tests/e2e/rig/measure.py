@@ -3,6 +3,7 @@
     with FirstShown(imds) as shown: ...; shown.at, shown.wall      # the first reply that had the notice, asked every 10 ms
     with SchedulingDelay() as delay: ...; delay.worst(since, until)  # how late a thread that only sleeps was woken
     with Memory(pid) as memory: ...; memory.rss, memory.anonymous  # peaks in KiB, over the process and its descendants
+    cpu_seconds(pid)                                               # so far, over the same
 
 Instants are time.monotonic(); `wall` is time.time(), which audit logs are written in.
 """
@@ -91,6 +92,15 @@ def family(pid):
         children = {child for child, parent in parents.items() if parent in found} - found
         found, grew = found | children, bool(children)
     return found
+
+
+def cpu_seconds(pid):
+    """That the process and its descendants have run, in nanoseconds' resolution; of those that live now."""
+    total = 0
+    for each in family(pid):
+        with open(f"/proc/{each}/schedstat", encoding="ascii") as file:
+            total += int(file.read().split()[0])
+    return total / 1e9
 
 
 def _kib(pid, field):
