@@ -1,4 +1,4 @@
-// A text as a file in memory (memfd_create(2)), sealed and read from its start: for another process, by SCM_RIGHTS.
+// A text as a file in sealed memory (agent/io/sealed_memory), read from its start: for another process, by SCM_RIGHTS.
 #pragma once
 
 #include <expected>
