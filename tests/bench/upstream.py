@@ -16,7 +16,7 @@ import tempfile
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "e2e")]
+sys.path[:1] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "e2e")]  # not this folder: its dns.py is no dnspython
 
 from bench import readings, report, servers  # noqa: E402  pylint: disable=wrong-import-position
 from rig import ports  # noqa: E402  pylint: disable=wrong-import-position
