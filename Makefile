@@ -1,5 +1,5 @@
 # One-line doors; the work is in .ci. `make run ARGS=--keep` passes words on.
-.PHONY: deps run test lint bench bench-dns bench-hit bench-upstream bench-handover bench-drain bench-scale fuzz image clean build-trixie
+.PHONY: deps run test lint bench bench-dns bench-hit bench-upstream bench-handover bench-drain bench-scale fuzz image release test-arm64 clean build-trixie
 
 deps:         ; @.ci/deps test
 run:          ; @.ci/deps run && cmake --preset release -DLASTLIGHT_TESTS=OFF --log-level=WARNING && cmake --build build/release --target lastlight && /usr/bin/python3 tests/sandbox/demo.py --agent build/release/agent/lastlight $(ARGS)
@@ -14,5 +14,7 @@ bench-scale:  ; @.ci/bench scale $(ARGS)
 bench-handover: ; @LASTLIGHT_HANDOVER_LONG=1 LASTLIGHT_NO_SKIP=1 /usr/bin/python3 -m pytest tests/e2e/test_kills_under_load.py tests/e2e/test_handover.py -q -s -p no:cacheprovider
 fuzz:         ; @.ci/fuzz
 image:        ; @.ci/image $(ARGS)
+release:      ; @.ci/release $(ARGS)
+test-arm64:   ; @.ci/cross arm64 test
 build-trixie: ; @.ci/build-trixie
 clean:        ; @rm -rf build

@@ -37,3 +37,8 @@ target_link_libraries(lastlight-takeover PRIVATE lastlight_takeover)
 
 add_dependencies(lastlight lastlight-agent lastlight-takeover)
 install(TARGETS lastlight lastlight-agent lastlight-takeover)
+
+# The manual, as the agent prints it.
+add_custom_command(OUTPUT lastlight.8 COMMAND lastlight-agent --man > lastlight.8 DEPENDS lastlight-agent VERBATIM)
+add_custom_target(lastlight-manual ALL DEPENDS lastlight.8)
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/lastlight.8" DESTINATION share/man/man8)

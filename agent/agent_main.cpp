@@ -115,7 +115,11 @@ int main(int argc, char** argv) {
       case cli::Command::Name::Drain:
         return cli::drain(*command, environment, std::cout, std::cerr);
       case cli::Command::Name::Version:
-        std::cout << "lastlight " << kVersion << '\n';
+        if (command->output == cli::Output::Json) {
+          std::cout << "{\"version\":\"" << kVersion << "\"}\n";
+        } else {
+          std::cout << "lastlight " << kVersion << '\n';
+        }
         return 0;
     }
   } catch (const std::exception& error) {

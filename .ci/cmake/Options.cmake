@@ -46,7 +46,12 @@ endif()
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
   # -O3 is not worth its size here: the hot path is memcpy, hashing and system calls.
   string(REPLACE "-O3" "-O2" CMAKE_CXX_FLAGS_RELEASE "${CMAKE_CXX_FLAGS_RELEASE}")
-  target_compile_options(lastlight_options INTERFACE -fstack-protector-strong -fstack-clash-protection -fcf-protection
+  if(CMAKE_SYSTEM_PROCESSOR STREQUAL "aarch64")
+    set(LASTLIGHT_BRANCHES -mbranch-protection=standard)
+  else()
+    set(LASTLIGHT_BRANCHES -fcf-protection)
+  endif()
+  target_compile_options(lastlight_options INTERFACE -fstack-protector-strong -fstack-clash-protection ${LASTLIGHT_BRANCHES}
                          -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -ffunction-sections -fdata-sections)
   target_link_options(lastlight_options INTERFACE -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--gc-sections
                       -Wl,--as-needed)

@@ -3,18 +3,15 @@
 #include <map>
 #include <ostream>
 
+#include "agent/cli/check_json.h"
 #include "agent/config_memory.h"
+#include "agent/config_reference.h"
 #include "agent/config_rules.h"
 #include "agent/service_address.h"
 #include "interrupt/hooks/check.h"
 
 namespace lastlight::cli {
 namespace {
-
-struct Meaning {
-  std::vector<Endpoint> endpoints;
-  std::string remark;  // who said so, or why nobody could
-};
 
 // What run would make of each address, as far as it can be known here: the environment, then the API server, which is
 // asked once per Service and overrules it, having every family.
@@ -50,12 +47,6 @@ class Meanings {
   const Environment& environment_;
   const AskService& ask_service_;
   std::map<std::string, std::expected<std::vector<IpAddress>, std::string>> answers_;
-};
-
-struct Use {
-  std::string key;
-  const AddressSpec* spec;
-  Meaning meaning;
 };
 
 std::vector<Use> uses_of(const std::string& key, const std::vector<AddressSpec>& specs, Meanings& meanings) {
@@ -107,26 +98,37 @@ ConfigResult read_config(const Command& command, const Environment& environment)
 
 int check(const Command& command, const Environment& environment, const AskService& ask_service,
           std::optional<Bytes> memory_limit, std::ostream& out, std::ostream& errors) {
+  if (command.reference) {
+    out << config_reference();
+    return 0;
+  }
+  const bool json = command.output == Output::Json;
   const ConfigResult config = read_config(command, environment);
   if (!config) {
+    if (json) out << problems_json(config.error()) << "\n";
     for (const ConfigError& error : config.error())
       errors << error.to_string() << "\n";
     return 1;
   }
-  out << effective_yaml(*config, command.comments ? Comments::Yes : Comments::No);
-  for (const std::string& line : describe(plan_memory(*config, memory_limit)))
-    out << "# " << line << "\n";
   Meanings meanings(*config, environment, ask_service);
-  const std::vector<Use> listens = uses_of("dns.listen", config->dns.listen, meanings);
-  print_meanings(listens, out);
+  std::vector<Use> uses = uses_of("dns.listen", config->dns.listen, meanings);
+  const std::size_t listens = uses.size();
   std::vector<std::string> problems;
   for (const ZoneConfig& zone : config->dns.zones) {
-    const std::vector<Use> upstreams = uses_of("zone " + zone.name, zone.upstreams, meanings);
-    print_meanings(upstreams, out);
-    for (const Use& upstream : upstreams) {
-      for (const Use& listen : listens)
-        find_loops(upstream, listen, *config, problems);
+    for (Use& upstream : uses_of("zone " + zone.name, zone.upstreams, meanings)) {
+      for (std::size_t i = 0; i < listens; ++i)
+        find_loops(upstream, uses[i], *config, problems);
+      uses.push_back(std::move(upstream));
     }
+  }
+  const std::vector<std::string> memory = describe(plan_memory(*config, memory_limit));
+  if (json) {
+    out << checked_json(*config, uses, memory, problems) << "\n";
+  } else {
+    out << effective_yaml(*config, command.comments ? Comments::Yes : Comments::No);
+    for (const std::string& line : memory)
+      out << "# " << line << "\n";
+    print_meanings(uses, out);
   }
   for (const std::string& problem : problems)
     errors << command.config << ": " << problem << "\n";

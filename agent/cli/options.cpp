@@ -5,6 +5,7 @@
 #include <optional>
 #include <sstream>
 
+#include "agent/cli/manual.h"
 #include "agent/config_values.h"
 #include "interrupt/manual.h"
 
@@ -69,19 +70,18 @@ std::optional<std::string> read_drain(const DrainWords& words, DrainCommand& out
 
 void add_cache_commands(CLI::App& cache, CacheCommand& out, std::vector<std::string>& flushed) {
   cache.require_subcommand(1);
-  const auto output = [&out](CLI::App& command) { add_output_option(command, out.output); };
   CLI::App* get = cache.add_subcommand("get", "What is kept for a name, and why it is answered so");
   get->add_option("name", out.name, "A name in full, as it is asked")->required();
   get->add_option("type", out.type, "A, AAAA, SRV, ... or TYPE123")->capture_default_str();
-  output(*get);
+  add_output_option(*get, out.output);
   CLI::App* flush = cache.add_subcommand("flush", "Forget answers");
   flush->add_option("what", flushed, "NAME, or `zone NAME` with everything below it, or `all` (a name `all` is `all.`)")
       ->required()
       ->expected(1, 2);
-  output(*flush);
+  add_output_option(*flush, out.output);
   CLI::App* top = cache.add_subcommand("top", "The names, missing names and clients asked for and asking most");
   top->add_option("--most,-n", out.most, "How many of each")->capture_default_str()->check(CLI::Range(1, 1000));
-  output(*top);
+  add_output_option(*top, out.output);
 }
 
 // Nothing: these words mean nothing.
@@ -103,14 +103,18 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   std::map<std::string_view, std::string> values;
   CLI::App app("DNS cache of a Kubernetes node, and its graceful end on a spot notice", "lastlight");
   app.require_subcommand(1);
+  app.footer("`lastlight --man` prints the manual, for `man -l -`.");
   CLI::App* run = app.add_subcommand("run", "Serve DNS and watch for the node's end");
   CLI::App* check = app.add_subcommand("check", "Validate the configuration and print it in full");
-  app.add_subcommand("version", "Print the version");
+  CLI::App* version = app.add_subcommand("version", "Print the version");
+  add_output_option(*version, out.output);
   CLI::App* status = app.add_subcommand(
       "status", "What the running agent does, a drain's timeline foremost; with --ready or --alive an exec probe");
   add_config_options(*run, out, values);
   add_config_options(*check, out, values);
   check->add_flag("--comments", out.comments, "Say above each key what it is for and what it takes");
+  check->add_flag("--reference", out.reference, "Print every key, its default and what it takes as Markdown, and stop");
+  add_output_option(*check, out.output);
   bool ready = false;
   bool alive = false;
   auto* probes = status->add_option_group("probe");
@@ -135,6 +139,7 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   sources->add_option("--nth-env", out.nth_env, "AWS Node Termination Handler's environment, as lines KEY=VALUE");
   sources->require_option(1, 3);
 
+  if (argc == 2 && std::string_view(argv[1]) == "--man") return std::unexpected(Usage{0, manual(app)});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // the library's only way to say so

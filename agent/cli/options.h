@@ -48,6 +48,8 @@ struct Command {
   std::string config = "/etc/lastlight/lastlight.yaml";
   std::vector<ConfigOverride> overrides;  // of the command line alone
   bool comments = false;                  // check: explain each key
+  bool reference = false;                 // check: print CONFIGURATION.md instead
+  Output output = Output::Text;           // check, version
   Probe probe = Probe::None;              // status
   StatusCommand status;
   CacheCommand cache;

@@ -15,7 +15,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 TOP = {"CMakeLists.txt", "CMakePresets.json", "Makefile", "agent", "dnscache", "interrupt", "metrics", "manifests", "tests",
-       "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "OPERATIONS.md", "MIGRATION.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"}
+       "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "OPERATIONS.md", "CONFIGURATION.md", "COMPARISON.md", "MIGRATION.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"}
 
 # What the files of a part may include of ours. The first pattern that matches a file is its part.
 VALUES = ["agent/base/*", "agent/config.h", "agent/facts.h"]

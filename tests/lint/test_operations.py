@@ -1,4 +1,5 @@
-"""OPERATIONS.md cannot drift: its table has every metric that the sources publish, its sections are the alerts, its links lead somewhere."""
+"""OPERATIONS.md cannot drift: its tables have every metric that the sources publish and every Event they write, its sections are the alerts,
+its links lead somewhere."""
 
 import os
 import re
@@ -9,6 +10,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SUFFIX = {"counter": "_total", "gauge": "", "histogram": "_seconds"}
 PUBLISHED = re.compile(r'\b(counter|gauge|histogram)\(\s*"(\w+)"')
 ROW = re.compile(r"^\| `(lastlight_\w+)` \| (\w+) \| (.*) \| (.+) \|$", re.MULTILINE)
+
+
+# Where a reason stands: NodeEvents::warn, Drain::tell_node and tell_pod, and what event_reason() returns.
+REASON = re.compile(r"""(?:events_?(?:\.|->)warn\(|\btell_node\(\s*\w+,\s*"\w+",|\btell_pod\(\s*\w+,\s*[\w.]+,|^\s+return)\s*"([A-Z][A-Za-z]+)\"""", re.MULTILINE)
 
 
 def read(*path):
@@ -65,6 +70,33 @@ def test_its_links_lead_somewhere():
     links = re.findall(r"\]\(([^)]+)\)", guide)
     assert len(links) > 10
     for link in links:
+        if "://" in link:
+            continue
         path, _, anchor = link.partition("#")
         assert not path or os.path.exists(os.path.join(ROOT, path)), link
         assert not anchor or anchor in anchors(read(path) if path else guide), link
+
+
+def reasons():
+    """Of the Events that the sources write."""
+    found = set()
+    for top in ("agent", "dnscache", "interrupt"):
+        for where, _, names in os.walk(os.path.join(ROOT, top)):
+            for name in (each for each in names if each.endswith(".cpp")):
+                text = read(where, name)
+                if "event_reason" not in text:
+                    text = re.sub(r"^\s+return.*$", "", text, flags=re.MULTILINE)
+                found.update(REASON.findall(text))
+    return found
+
+
+def test_the_table_has_every_event_and_no_other():
+    section = re.search(r"^## Events\n(.*?)^## ", read("OPERATIONS.md"), re.MULTILINE | re.DOTALL)[1]
+    rows = re.findall(r"^\| `(\w+)` \| (?:Normal|Warning) \| .+ \|$", section, re.MULTILINE)
+    assert len(reasons()) > 10
+    assert sorted(rows) == sorted(reasons()), "add or remove a row under Events in OPERATIONS.md"
+
+
+def test_a_new_event_would_be_noticed():
+    planted = 'tell_node(now, "Warning", "PlantedError", "text"); tell_pod(\n  now, record.pod, "PlantedPod", "x"); node_events_.warn("PlantedNode",\n'
+    assert REASON.findall(planted) == ["PlantedError", "PlantedPod", "PlantedNode"]

@@ -4,6 +4,7 @@
 #include <map>
 #include <sstream>
 
+#include "agent/base/json.h"
 #include "agent/cli/check.h"
 
 #include "tests/support/catch.h"
@@ -210,4 +211,40 @@ TEST_CASE("check says what fits into the memory there is") {
   CHECK(tight.out.find("# cache 13.0 MiB, TCP buffers 6.5 MiB, 416 TCP connections 6.5 MiB; in all 70.0 MiB\n") !=
         std::string::npos);
   CHECK(tight.out.find("cache-size: 32MiB") != std::string::npos);  // what is asked for
+}
+
+TEST_CASE("check prints JSON for programs") {
+  const auto checked = [](const std::string& text) {
+    const File file(text);
+    Command command;
+    command.config = file.path;
+    command.output = Output::Json;
+    std::ostringstream out;
+    std::ostringstream errors;
+    const int code = check(
+        command, [](const char*) -> const char* { return nullptr; },
+        [](const Config&, const std::string&) -> std::expected<std::vector<IpAddress>, std::string> {
+          return std::vector{*IpAddress::parse("10.96.0.99")};
+        },
+        std::nullopt, out, errors);
+    const auto json = parse_json(out.str());
+    REQUIRE(json);
+    return std::pair{code, *json};
+  };
+  const auto [good, document] = checked("node-name: n\ndns: {max-flights: 7, prefetch: false, listen: [192.0.2.1]}");
+  CHECK(good == 0);
+  CHECK(bool_at(document, "valid"));
+  CHECK(int_at(document, "config", "dns", "max-flights") == 7);
+  CHECK(find(document, "config", "dns", "prefetch")->is_boolean());
+  CHECK(string_at(document, "config", "dns", "query-timeout") == "5s");
+  CHECK(string_at(array_at(document, "config", "dns", "zones").at(0), "name") == "cluster.local");
+  CHECK(array_at(document, "addresses").size() > 2);
+  const auto [bad, problems] = checked("dns: {listenn: 1}");
+  CHECK(bad == 1);
+  CHECK_FALSE(bool_at(problems, "valid"));
+  CHECK(string_at(array_at(problems, "problems").at(0), "key") == "dns.listenn");
+  const auto [looped, loop] = checked("node-name: n\ndns: {listen: [10.96.0.99]}");
+  CHECK(looped == 1);
+  CHECK_FALSE(bool_at(loop, "valid"));
+  CHECK(array_at(loop, "problems").size() > 0);
 }
