@@ -236,7 +236,8 @@ metrics::Scrape App::scrape() const {
           .policy = controller != nullptr ? &controller->policy() : nullptr,
           .drain = interruption_.drain(),
           .self_check = controller != nullptr ? &controller->self_check() : nullptr,
-          .notice = controller != nullptr ? &controller->notice() : nullptr};
+          .notice = controller != nullptr ? &controller->notice() : nullptr,
+          .top_clients = forwarder_.top_clients(metrics::kTopClients)};
 }
 
 http::Readiness App::readiness() const {

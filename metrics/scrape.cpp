@@ -49,6 +49,10 @@ void dns_families(Families& f, const Scrape& s) {
             number(s.forwarder.last_known_good));
   f.counter("dns_prefetched", "Names in use asked again before they expired.", number(s.forwarder.prefetched));
   f.counter("dns_coalesced_queries", "Queries that joined one in flight.", number(s.forwarder.joined));
+  for (const dns::ClientCount& each : s.top_clients) {
+    f.gauge("dns_top_client_queries", "Queries of the five clients that ask most, at least.", number(each.queries),
+            {{"client", each.client.to_string()}});
+  }
   f.gauge("dns_receive_buffer_bytes", "Smallest UDP receive buffer the kernel granted.",
           number(s.receive_buffer.count));
   f.gauge("dns_tcp_buffered_bytes", "Unfinished messages and unread answers of client connections.",

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "agent/base/address.h"
 #include "agent/base/bytes.h"
@@ -13,6 +14,7 @@
 #include "agent/base/time.h"
 #include "dnscache/counters.h"
 #include "dnscache/server.h"
+#include "dnscache/sketch.h"
 #include "dnscache/upstream.h"
 #include "interrupt/drain.h"
 #include "interrupt/hooks/hooks.h"
@@ -65,7 +67,11 @@ struct Scrape {
   const interrupt::Drain* drain = nullptr;
   const interrupt::SelfCheck* self_check = nullptr;
   const std::optional<interrupt::Notice>* notice = nullptr;
+  std::vector<dns::ClientCount> top_clients = {};  // kTopClients at most
 };
+
+// Each is a series, and pods come and go.
+inline constexpr std::size_t kTopClients = 5;
 
 std::string render(const Scrape& scrape);
 
