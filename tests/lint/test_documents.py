@@ -1,6 +1,9 @@
 """The documents hold what they promise: links lead somewhere, blocks of YAML are YAML, commands name programs, targets, files and folders that
-are there. README's commands are typed by .ci/try-fresh, MIGRATION.md's by tests/e2e/test_migration.py; OPERATIONS.md has a test of its own."""
+are there. README's commands are typed by .ci/try-fresh, MIGRATION.md's by tests/e2e/test_migration.py, what takes the program itself by
+tests/e2e/test_documents.py; OPERATIONS.md has a test of its own."""
 
+import importlib.machinery
+import importlib.util
 import os
 import re
 import shlex
@@ -75,6 +78,9 @@ def unknown(words):
         return next((each for each in words[1:] if "=" not in each and each not in targets), None)
     if program == "lastlight":
         return None if len(words) > 1 and words[1] in subcommands else " ".join(words[:2])
+    if program == "cmake" and "--preset" in words:
+        preset = words[words.index("--preset") + 1]
+        return None if f'"name": "{preset}"' in read("CMakePresets.json") else preset
     if program == "bash":
         return None if os.path.exists(os.path.join(ROOT, words[1])) else words[1]
     if "/" in program and not program.startswith("/"):
@@ -101,10 +107,10 @@ def test_its_commands_can_be_typed(document):
 
 
 def test_a_broken_one_would_be_noticed():
-    planted = "# A\n[a](NOWHERE.md) [b](#b) [c](#a) [d](README.md#try-it)\n`tests/nothing.py`\n```sh\nmake nonsense # why\nlastlight dance && kubectl get x\n./no\n```\n"
+    planted = "# A\n[a](NOWHERE.md) [b](#b) [c](#a) [d](README.md#try-it)\n`tests/nothing.py`\n```sh\nmake nonsense # why\nlastlight dance && kubectl get x\n./no\ncmake --preset tiddy\n```\n"
     assert broken_links("X", planted) == ["X: NOWHERE.md", "X: #b"]
     assert named_files(planted) == ["tests/nothing.py"]
-    assert [unknown(words) for words in commands(planted)] == ["nonsense", "lastlight dance", None, "./no"]
+    assert [unknown(words) for words in commands(planted)] == ["nonsense", "lastlight dance", None, "./no", "tiddy"]
 
 
 def test_every_overlay_and_component_says_what_it_is():
@@ -114,3 +120,11 @@ def test_every_overlay_and_component_says_what_it_is():
             assert first.startswith("# "), f"{kind}/{name}"
             if kind == "overlays" and "kubectl apply" in first:
                 assert first == f"# kubectl apply -k manifests/overlays/{name}"
+
+
+def test_the_picture_of_the_demo_is_what_the_readme_prints():
+    path = os.path.join(ROOT, ".ci", "demo-picture")
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("demo_picture", importlib.machinery.SourceFileLoader("demo_picture", path)))
+    module.__spec__.loader.exec_module(module)
+    assert len(module.lines()) > 30
+    assert read("tests", "sandbox", "demo.svg") == module.picture(module.lines()), "run .ci/demo-picture"
