@@ -10,7 +10,7 @@ Json object_of(const std::vector<Key>& keys);
 
 // Numbers and flags as such; durations, sizes and the rest in the words of the file.
 Json scalar_of(const Key& key) {
-  const std::string text = key.print().front();
+  std::string text = key.print().front();
   if (key.expected == "true or false") return text == "true";
   if (key.expected.starts_with("a whole number")) {
     auto number = parse_json(text);
