@@ -32,8 +32,8 @@ target_link_libraries(lastlight PRIVATE lastlight_supervisor)
 add_executable(lastlight-agent agent_main.cpp)
 target_link_libraries(lastlight-agent PRIVATE lastlight_app)
 
-add_executable(lastlight-takeover takeover_main.cpp cli/takeover.cpp)
-target_link_libraries(lastlight-takeover PRIVATE lastlight_takeover)
+add_executable(lastlight-takeover takeover_main.cpp cli/takeover.cpp cli/inspect.cpp cli/exempt.cpp cli/uninstall.cpp)
+target_link_libraries(lastlight-takeover PRIVATE lastlight_takeover lastlight_supervision lastlight_json)
 
 add_dependencies(lastlight lastlight-agent lastlight-takeover)
 install(TARGETS lastlight lastlight-agent lastlight-takeover)

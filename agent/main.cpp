@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
     const std::string_view command = argc > 1 ? argv[1] : "";
     if (command == "run") return lastlight::supervise(argv);
     if (command == "takeover") return become("takeover", argv + 1);
+    if (command == "uninstall") return become("takeover", argv);
     return become("agent", argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "lastlight: %s\n", error.what());

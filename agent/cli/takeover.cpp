@@ -4,6 +4,9 @@
 #include <array>
 #include <ostream>
 
+#include "agent/cli/exempt.h"
+#include "agent/cli/inspect.h"
+#include "agent/cli/uninstall.h"
 #include "dnscache/takeover/link.h"
 #include "dnscache/takeover/nftables.h"
 #include "dnscache/takeover/ruleset.h"
@@ -32,18 +35,25 @@ Result down(const dns::TakeoverPlan& plan) {
   return dns::lower_link(plan.interface, plan.cluster_ips);
 }
 
-Result remove(const dns::TakeoverPlan& plan) {
-  if (auto rules = dns::run_nftables(dns::rules_removed()); !rules) return rules;
-  return dns::lower_link(plan.interface, plan.addresses());
+int ended(const std::string& verb, const Result& done, std::ostream& errors) {
+  if (done) return 0;
+  errors << "lastlight takeover " << verb << ": " << done.error() << "\n";
+  return 1;
 }
 
 }  // namespace
 
 int takeover(std::span<const std::string> words, std::ostream& out, std::ostream& errors) {
   const std::string verb = words.empty() ? "" : words.front();
-  constexpr std::array kVerbs = {"up", "repair", "release", "down", "remove"};
+  if (verb == "uninstall") return uninstall(words.subspan(1), out, errors);
+  if (verb == "inspect") {
+    out << dump_json(inspect()) << "\n";
+    return 0;
+  }
+  if (verb == "exempt") return ended(verb, exempt(words.subspan(1)), errors);
+  constexpr std::array kVerbs = {"up", "repair", "release", "down"};
   if (std::ranges::find(kVerbs, verb) == kVerbs.end()) {
-    errors << "usage: lastlight takeover up|repair|release|down|remove [--interface NAME] [--port N] [--lease-ms N] "
+    errors << "usage: lastlight takeover up|repair|release|down [--interface NAME] [--port N] [--lease-ms N] "
               "[--cluster-ip IP]... [--link-local IP=FALLBACK]...\n";
     return 2;
   }
@@ -52,13 +62,10 @@ int takeover(std::span<const std::string> words, std::ostream& out, std::ostream
     errors << "lastlight takeover: " << plan.error() << "\n";
     return 2;
   }
-  const Result done = verb == "release"  ? dns::run_nftables(dns::rules_released())
-                      : verb == "down"   ? down(*plan)
-                      : verb == "remove" ? remove(*plan)
-                                         : up(*plan, out);
-  if (done) return 0;
-  errors << "lastlight takeover " << verb << ": " << done.error() << "\n";
-  return 1;
+  const Result done = verb == "release" ? dns::run_nftables(dns::rules_released())
+                      : verb == "down"  ? down(*plan)
+                                        : up(*plan, out);
+  return ended(verb, done, errors);
 }
 
 }  // namespace lastlight::cli

@@ -191,4 +191,21 @@ std::expected<void, std::string> lower_link(const std::string& name, std::span<c
   return {};
 }
 
+std::expected<bool, std::string> remove_link(const std::string& name) {
+  auto route = Route::open();
+  if (!route) return std::unexpected(route.error());
+  const auto index = route->index_of(name);
+  if (!index) return false;
+  if (const int code = route->remove_link(*index); code < 0) return failed("cannot remove the link " + name, code);
+  return true;
+}
+
+bool has_dummy_links() {
+  constexpr const char* kTried = "lastlight-try";
+  auto route = Route::open();
+  if (!route || route->add_dummy(kTried) < 0) return false;
+  if (const auto index = route->index_of(kTried)) route->remove_link(*index);
+  return true;
+}
+
 }  // namespace lastlight::dns

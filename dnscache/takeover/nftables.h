@@ -9,5 +9,7 @@ namespace lastlight::dns {
 
 // On failure what the library said, in one line.
 std::expected<void, std::string> run_nftables(const std::string& commands);
+// The same for a `list` command: what it prints, as JSON (libnftables-json(5)).
+std::expected<std::string, std::string> list_nftables(const std::string& command);
 
 }  // namespace lastlight::dns

@@ -72,7 +72,7 @@ def commands(text):
 def unknown(words):
     """Why a command cannot be typed; None if it can."""
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
-    subcommands = set(re.findall(r'add_subcommand\("(\w+)"', read("agent", "cli", "options.cpp"))) | {"takeover"}
+    subcommands = set(re.findall(r'add_subcommand\("(\w+)"', read("agent", "cli", "options.cpp"))) | {"takeover", "uninstall"}
     program = words[0]
     if program == "make":
         return next((each for each in words[1:] if "=" not in each and each not in targets), None)
