@@ -54,6 +54,7 @@ class Addresses {
 
   // Every address to listen on is served; of a Service with two families, one is enough: the node may lack the other.
   bool bound() const;
+  const std::vector<Endpoint>& listening() const { return listening_; }
   // A query that one of our loop probes became: the size of its answer in `out`; 0 for every other query.
   std::size_t answer_probe(ByteView query, MutableByteView out) { return loops_.on_query(query, out); }
   // Upstreams that are not used because they are ourselves, or lead back to us.

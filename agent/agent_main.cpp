@@ -14,6 +14,7 @@
 #include "agent/cli/cache.h"
 #include "agent/cli/check.h"
 #include "agent/cli/convert.h"
+#include "agent/cli/doctor.h"
 #include "agent/cli/drain.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
@@ -114,6 +115,8 @@ int main(int argc, char** argv) {
         return cli::cache(command->cache, std::cout, std::cerr);
       case cli::Command::Name::Drain:
         return cli::drain(*command, environment, std::cout, std::cerr);
+      case cli::Command::Name::Doctor:
+        return cli::doctor(command->doctor, std::cout, std::cerr);
       case cli::Command::Name::Version:
         if (command->output == cli::Output::Json) {
           std::cout << "{\"version\":\"" << kVersion << "\"}\n";

@@ -15,6 +15,7 @@
 #include "agent/drain_routes.h"
 #include "agent/handover.h"
 #include "agent/process_stats.h"
+#include "agent/takeover_route.h"
 #include "agent/version.h"
 #include "metrics/scrape.h"
 #include "metrics/status.h"
@@ -139,6 +140,9 @@ int App::run() {
   started_ = loop_.refresh();
   lag_due_ = started_ + kLagPeriod;
   lag_timer_.start_at(lag_due_);
+  add_takeover_route(
+      control_.routes(), config_, [this] { return Takeover::name(takeover_.state()); },
+      [this] { return addresses_.listening(); });
   loop_.run();
   log::info("agent.stopped", {{"exit_code", exit_code_}});
   return exit_code_;

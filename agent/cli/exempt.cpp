@@ -54,6 +54,26 @@ std::map<IpAddress, IpAddress> fallbacks(const Json& prerouting) {
   return out;
 }
 
+std::string insertion(const std::string& chain, const std::string& rule) {
+  return "insert rule " + in(chain) + " " + rule + " accept comment \"" + kComment + "\"\n";
+}
+
+std::string rules_for(const Endpoint& client, const std::string& protocol, const std::map<IpAddress, IpAddress>& ways) {
+  const std::string ip = client.address.is_v6() ? "ip6" : "ip";
+  const std::string socket =
+      ip + " saddr " + client.address.to_string() + " " + protocol + " sport " + std::to_string(client.port);
+  std::string out = insertion("prerouting", socket) + insertion("output", socket);
+  // In front of those: `insert` puts each at the top.
+  for (const auto& [address, fallback] : ways) {
+    if (address.is_v6() != client.address.is_v6()) continue;
+    std::string rewritten = socket;
+    rewritten.append(" ").append(ip).append(" daddr ").append(address.to_string());
+    rewritten.append(" ").append(ip).append(" daddr set ").append(fallback.to_string());
+    out.append(insertion("prerouting", rewritten)).append(insertion("reroute", rewritten));
+  }
+  return out;
+}
+
 }  // namespace
 
 std::expected<void, std::string> exempt(std::span<const std::string> words) {
@@ -64,23 +84,8 @@ std::expected<void, std::string> exempt(std::span<const std::string> words) {
   if (!endpoint || endpoint->port == 0) return std::unexpected("exempt takes an IP address and a port");
   const auto prerouting = rules_of("prerouting");
   if (!prerouting) return std::unexpected(prerouting.error());
-  const std::string ip = client->is_v6() ? "ip6" : "ip";
-  const std::string comment = std::string(" comment \"") + kComment + "\"\n";
-  std::string commands;
-  for (const char* protocol : {"udp", "tcp"}) {
-    const std::string socket =
-        " " + ip + " saddr " + client->to_string() + " " + protocol + " sport " + std::to_string(endpoint->port);
-    for (const char* chain : {"prerouting", "output"})
-      commands += "insert rule " + in(chain) + socket + " accept" + comment;
-    // In front of those: `insert` puts each at the top.
-    for (const auto& [address, fallback] : fallbacks(*prerouting)) {
-      if (address.is_v6() != client->is_v6()) continue;
-      for (const char* chain : {"prerouting", "reroute"})
-        commands += "insert rule " + in(chain) + socket + " " + ip + " daddr " + address.to_string() + " " + ip +
-                    " daddr set " + fallback.to_string() + " accept" + comment;
-    }
-  }
-  return dns::run_nftables(commands);
+  const auto ways = fallbacks(*prerouting);
+  return dns::run_nftables(rules_for(*endpoint, "udp", ways) + rules_for(*endpoint, "tcp", ways));
 }
 
 }  // namespace lastlight::cli

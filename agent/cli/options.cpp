@@ -126,6 +126,13 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   CLI::App* cache = app.add_subcommand("cache", "Look into the running agent's cache, or forget");
   std::vector<std::string> flushed;
   add_cache_commands(*cache, out.cache, flushed);
+  CLI::App* doctor = app.add_subcommand("doctor", "Prove that the node's DNS comes here, and say what is in its way");
+  add_output_option(*doctor, out.doctor.output);
+  doctor->add_option("--network-policies", out.doctor.network_policies,
+                     "A file, or - : what `kubectl get networkpolicies -A -o json` prints");
+  doctor->add_option("--pid", out.doctor.pid, "A process of the pod whose network is asked from; else the first found")
+      ->check(CLI::PositiveNumber);
+  app.footer("lastlight uninstall takes everything of lastlight off a node (uninstall --help).");
   status->add_option("--url", out.url, "Where it serves HTTP")->capture_default_str();
   CLI::App* drain = app.add_subcommand("drain", "Try a drain of this node: a dry run, unless --for-real");
   DrainWords drain_words;
@@ -151,7 +158,7 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   const std::map<std::string, Command::Name> names{
       {"run", Command::Name::Run},       {"check", Command::Name::Check},     {"version", Command::Name::Version},
       {"status", Command::Name::Status}, {"convert", Command::Name::Convert}, {"cache", Command::Name::Cache},
-      {"drain", Command::Name::Drain}};
+      {"drain", Command::Name::Drain},   {"doctor", Command::Name::Doctor}};
   out.name = names.at(chosen->get_name());
   if (out.name == Command::Name::Cache) {
     const auto verb = verb_of(*chosen, flushed, out.cache.name);

@@ -25,6 +25,12 @@ struct CacheCommand {
   Output output = Output::Text;
 };
 
+struct DoctorCommand {
+  Output output = Output::Text;
+  std::string network_policies;  // a file, "-", or empty
+  int pid = 0;                   // of the pod to ask from; 0: any
+};
+
 // `drain --simulate KIND [--in 120s] [--for-real [--standalone]]`, `drain --cancel [--standalone]`.
 struct DrainCommand {
   enum class Mode { DryRun, ForReal, Cancel };
@@ -42,7 +48,7 @@ struct StatusCommand {
 };
 
 struct Command {
-  enum class Name { Run, Check, Version, Status, Convert, Cache, Drain };
+  enum class Name { Run, Check, Version, Status, Convert, Cache, Drain, Doctor };
   enum class Probe { None, Ready, Alive };
   Name name = Name::Run;
   std::string config = "/etc/lastlight/lastlight.yaml";
@@ -54,6 +60,7 @@ struct Command {
   StatusCommand status;
   CacheCommand cache;
   DrainCommand drain;
+  DoctorCommand doctor;
   std::string url = "http://127.0.0.1:9253";
   // convert: where what is replaced is configured; empty: it is not replaced
   std::string corefile;
