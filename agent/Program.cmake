@@ -7,7 +7,7 @@ configure_file(http/page.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/http/
 configure_file(version.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/version.h" @ONLY)
 
 lastlight_core(lastlight_agent_core
-  SOURCES leaving.cpp name_probe.cpp path_proof.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp http/route_table.cpp cache_routes.cpp takeover_route.cpp
+  SOURCES leaving.cpp name_probe.cpp path_proof.cpp startup_taint.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp http/route_table.cpp cache_routes.cpp takeover_route.cpp
           doctor/facts.cpp doctor/packet.cpp doctor/findings.cpp doctor/findings_chains.cpp doctor/findings_policies.cpp
   LINK lastlight_base lastlight_json lastlight_dnscache_core lastlight_kube_core)
 target_include_directories(lastlight_agent_core PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/generated")
@@ -16,7 +16,7 @@ lastlight_shell(lastlight_app
   SOURCES supervised.cpp cache_image.cpp confinement.cpp takeover.cpp addresses.cpp last_pods.cpp node_events.cpp app.cpp interruption.cpp control.cpp http_listeners.cpp process_stats.cpp reloading.cpp self_probe.cpp service_lookup.cpp
           loop_guard.cpp on_this_node.cpp telling.cpp drain_routes.cpp cli/status.cpp cli/ask_agent.cpp cli/cache.cpp
           cli/table.cpp cli/drain.cpp cli/dry_run.cpp cli/drain_standalone.cpp
-          cli/doctor.cpp doctor/ask.cpp doctor/look.cpp
+          cli/doctor.cpp doctor/ask.cpp doctor/look.cpp taint_removal.cpp
   LINK lastlight_supervision lastlight_agent_core lastlight_config lastlight_log lastlight_cli lastlight_kube_core lastlight_interrupt
        lastlight_dnscache lastlight_takeover_core lastlight_scrape lastlight_http_client lastlight_http_server lastlight_file_watch)
 

@@ -96,9 +96,17 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
                   // Beside the evictions: the watch, the cordon and an Event.
                   {.ca_file = config_.kubernetes.ca_file, .max_connections = config_.drain.max_in_flight + 3}),
       node_events_(loop_, config_, api_server_, api_client_),
+      taint_removal_(loop_, config_, api_server_, api_client_,
+                     [this] {
+                       const bool ours = config_.takeover.mode == TakeoverConfig::Mode::None || takeover_.renewed();
+                       return ours && !standby_ && readiness().ready();
+                     }),
       addresses_(
           loop_, config_, api_server_, api_client_, server_, upstream_,
-          [this](const Endpoint& where) { self_probe_.probe(where); },
+          [this](const Endpoint& where) {
+            self_probe_.probe(where);
+            taint_removal_.listening(where);
+          },
           [this] {
             if (auto plan = addresses_.takeover_plan()) takeover_.start(std::move(*plan));
           }),
@@ -130,6 +138,9 @@ int App::run() {
   control_.routes().add("GET", "/status", [this](const http::Call&) {
     return http::document_reply(metrics::status_json(scrape(), readiness().ready()));
   });
+  add_takeover_route(
+      control_.routes(), config_, [this] { return Takeover::name(takeover_.state()); },
+      [this] { return addresses_.listening(); });
   restore_cache(supervisor_.image(), forwarder_, loop_);
   addresses_.start();
   http_.start(config_.http);
@@ -140,9 +151,6 @@ int App::run() {
   started_ = loop_.refresh();
   lag_due_ = started_ + kLagPeriod;
   lag_timer_.start_at(lag_due_);
-  add_takeover_route(
-      control_.routes(), config_, [this] { return Takeover::name(takeover_.state()); },
-      [this] { return addresses_.listening(); });
   loop_.run();
   log::info("agent.stopped", {{"exit_code", exit_code_}});
   return exit_code_;

@@ -25,6 +25,7 @@
 #include "agent/reloading.h"
 #include "agent/self_probe.h"
 #include "agent/supervised.h"
+#include "agent/taint_removal.h"
 #include "agent/takeover.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/server.h"
@@ -82,6 +83,7 @@ class App {
   io::HttpClient metadata_client_;
   io::HttpClient api_client_;
   NodeEvents node_events_;
+  TaintRemoval taint_removal_;
   Addresses addresses_;
   Reloading reloading_;
   Takeover takeover_;

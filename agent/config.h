@@ -111,6 +111,15 @@ struct TakeoverConfig {
   bool operator==(const TakeoverConfig&) const = default;
 };
 
+// A taint that keeps pods away from a node until its DNS works. Whoever makes nodes puts it there (the kubelet's
+// --register-with-taints, a node group, a NodePool's startupTaints); we take it away.
+struct StartupTaintConfig {
+  bool remove = false;
+  // The cluster autoscaler takes a key with this prefix for one that goes by itself, and ignores it in its templates.
+  std::string key = "startup-taint.cluster-autoscaler.kubernetes.io/lastlight";
+  bool operator==(const StartupTaintConfig&) const = default;
+};
+
 // What is done about a notice.
 enum class Treatment {
   Ignore,
@@ -259,6 +268,7 @@ struct Config {
   HttpConfig http;
   DnsConfig dns;
   TakeoverConfig takeover;
+  StartupTaintConfig startup_taint;
   InterruptionConfig interruption;
   DrainConfig drain;
   HooksConfig hooks;

@@ -41,6 +41,9 @@ bool is_qualified_name_or_empty(std::string_view given) {
   return !name.empty() && name.size() <= 63 && plain(name.front()) && plain(name.back()) &&
          std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
 }
+bool is_qualified_name(std::string_view given) {
+  return !given.empty() && is_qualified_name_or_empty(given);
+}
 bool is_endpoint_or_empty(std::string_view given) {
   return given.empty() || Endpoint::parse(given, 9253).has_value();
 }
@@ -167,6 +170,11 @@ std::vector<Key> keys_of(TakeoverConfig& takeover) {
           duration("lease", takeover.lease, 300ms, 1min, "How long a hung agent keeps the node's queries.")};
 }
 
+std::vector<Key> keys_of(StartupTaintConfig& taint) {
+  return {flag("remove", taint.remove, "Take it away once names are answered end to end, upstream included."),
+          text("key", taint.key, "a taint's key", is_qualified_name, "Whatever its value and effect.")};
+}
+
 std::vector<Key> keys_of(DrainConfig& drain) {
   using Order = DrainConfig::Order;
   return {
@@ -226,6 +234,8 @@ std::vector<Key> keys_of(Config& config) {
       section("http", keys_of(config.http), "Metrics and probes."),
       section("dns", keys_of(config.dns), "The node's DNS cache."),
       section("takeover", keys_of(config.takeover), "How the node's queries get here."),
+      section("startup-taint", keys_of(config.startup_taint),
+              "A taint that whoever makes nodes puts there, so that no pod starts before its DNS."),
       section("interruption", interruption_keys(config.interruption), "How the end of the node is learned."),
       section("drain", keys_of(config.drain), "How its pods leave."),
       section("hooks", keys_of(config.hooks), "Whom the end of the node is told."),

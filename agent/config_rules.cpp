@@ -149,6 +149,9 @@ void check_rules(const Config& config, const Problem& problem) {
     problem("dns.listen", "is empty: takeover.mode is intercept");
   if (!serves_dns(config) && interruption.source == InterruptionConfig::Source::None)
     problem("dns.listen", "is empty, and interruption.source is none: there is nothing to do");
+  if (config.startup_taint.remove && (config.node_name.empty() || !serves_dns(config)))
+    problem("startup-taint.remove", config.node_name.empty() ? "needs node-name: set NODE_NAME or --node-name"
+                                                             : "dns.listen is empty: no name is answered here");
   std::set<std::string> listens;
   for (const AddressSpec& listen : dns.listen) {
     if (!listens.insert(listen.to_string()).second) problem("dns.listen", listen.to_string() + " is there already");

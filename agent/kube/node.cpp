@@ -120,6 +120,19 @@ HttpRequest add_taint(const Server& server, std::string_view node, const Taint& 
   return with_body(request(server, "PATCH", managed(node_path(node), false)), operations, std::string(kJsonPatch));
 }
 
+std::optional<HttpRequest> remove_taint(const Server& server, const Node& node, std::string_view key) {
+  Json operations = Json::array();
+  for (std::size_t i = node.taints.size(); i-- > 0;) {  // from the end: a removal moves those behind it
+    if (node.taints[i].key != key) continue;
+    // Its key alone is tested: a NoExecute taint has a time of the API server's in it.
+    const std::string path = "/spec/taints/" + std::to_string(i);
+    operations.push_back(Json{{"op", "test"}, {"path", path + "/key"}, {"value", std::string(key)}});
+    operations.push_back(Json{{"op", "remove"}, {"path", path}});
+  }
+  if (operations.empty()) return std::nullopt;
+  return with_body(request(server, "PATCH", managed(node_path(node.name), false)), operations, std::string(kJsonPatch));
+}
+
 std::optional<HttpRequest> unmark_node(const Server& server, const Node& node, std::string_view taint_key) {
   Json operations = Json::array();
   if (!node.annotation.empty()) {

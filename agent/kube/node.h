@@ -66,6 +66,10 @@ HttpRequest annotate_node(const Server& server, const Node& node, std::string_vi
 // JSON Patch (RFC 6902): `add` to the list, or the list itself where there is none (tested, so that nothing is lost).
 HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list);
 
+// JSON Patch that removes every taint of this key, whatever its value and effect, and no other: each index is tested
+// for the key first, so that 422 says that the list has changed. None when the node has no such taint.
+std::optional<HttpRequest> remove_taint(const Server& server, const Node& node, std::string_view key);
+
 // JSON Patch that removes what is still ours, each part tested for our value first: 422 when somebody changed one.
 // None when there is nothing of ours on the node. A cordon that was somebody else's before stays.
 // The taints are ours by their keys, kSoftTaint and `taint_key`.

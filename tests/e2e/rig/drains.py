@@ -34,9 +34,10 @@ RECORDED = ("/api/v1/pods", "/api/v1/nodes", "/apis/discovery.k8s.io/v1/endpoint
 
 
 class ShippedAgent:
-    """On ports of its own. `server` stands between it and the API server: (host, port). `run_directory`: it has a control socket there."""
+    """On ports of its own. `server` stands between it and the API server: (host, port). `run_directory`: it has a control socket there.
+    `more` and `dns` are keys of its configuration."""
 
-    def __init__(self, binary, control_plane, node, folder, metadata, upstream_port, server=None, run_directory=None):
+    def __init__(self, binary, control_plane, node, folder, metadata, upstream_port, server=None, run_directory=None, more=None, dns=None):
         self.pod = wait_until(lambda: control_plane.api.items("/api/v1/namespaces/kube-system/pods", labelSelector=LABEL,
                                                               fieldSelector=f"spec.nodeName={node}"), 30, "the DaemonSet's pod")[0]
         self.account = control_plane.service_account_files("kube-system", "lastlight", folder / "account", pod=self.pod["metadata"]["name"])
@@ -50,6 +51,8 @@ class ShippedAgent:
         self.state_file = folder / "drain.json"
         config["drain"] = {"state-file": str(self.state_file)}
         config["kubernetes"] = {"token-file": f"{self.account}/token", "ca-file": f"{self.account}/ca.crt"}
+        config.update(more or {})
+        config["dns"].update(dns or {})
         self.config = folder / "lastlight.yaml"
         self.config.write_text(yaml.safe_dump(config))
         self.binary, self._folder = binary, folder
