@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <sys/socket.h>
@@ -17,9 +18,27 @@ bool set(int fd, int level, int name, int value) {
   return ::setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
+// Which interface has the address; empty: none, or a wildcard.
+std::string interface_of(const IpAddress& address) {
+  std::string found;
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* each = all; each != nullptr && found.empty(); each = each->ifa_next) {
+    const auto there = each->ifa_addr != nullptr ? Endpoint::from_sockaddr(each->ifa_addr) : std::nullopt;
+    if (there && there->address == address) found = each->ifa_name;
+  }
+  ::freeifaddrs(all);
+  return found;
+}
+
 std::unexpected<std::string> failed(const char* what, const ListeningSocket& wanted) {
+  const int error = errno;
   const char* kind = wanted.kind == ListeningSocket::Kind::Udp ? " UDP " : " TCP ";
-  return std::unexpected(std::string("cannot ") + what + kind + wanted.where.to_string() + ": " + std::strerror(errno));
+  std::string text = std::string("cannot ") + what + kind + wanted.where.to_string() + ": " + std::strerror(error);
+  const std::string interface = error == EADDRINUSE ? interface_of(wanted.where.address) : std::string();
+  if (!interface.empty()) text += " (the address is on " + interface;
+  if (interface == "nodelocaldns") text += ": NodeLocal DNSCache serves there";
+  return std::unexpected(text + (interface.empty() ? "" : ")"));
 }
 
 void prepare_udp(int fd, const ListeningSocket& wanted) {
