@@ -85,13 +85,11 @@ def test_repair_puts_back_what_was_lost(node, child):
     assert rules(node) == before and ours(node) == {CLUSTER_IP, CLUSTER_IP6}
 
 
-def test_leaving_keeps_the_link_local_way_and_remove_takes_it(node, child):
+def test_leaving_keeps_the_link_local_way(node, child):
     done(child("up", *CLUSTER_IPS, *LINK_LOCALS))
     done(child("down", *CLUSTER_IPS, *LINK_LOCALS))
     assert ours(node) == {LINK_LOCAL}
     assert f"ip daddr {LINK_LOCAL} udp dport 53 ip daddr set {FALLBACK}" in rules(node) and CLUSTER_IP not in rules(node)
-    done(child("remove", *CLUSTER_IPS, *LINK_LOCALS))
-    assert rules(node) == "" and ours(node) == set()
 
 
 @pytest.mark.parametrize("holder, told", [("nodelocaldns", f"{CLUSTER_IP} is on nodelocaldns already"),
