@@ -1,6 +1,7 @@
 #include "dnscache/hash.h"
 
 #include <bit>
+#include <cstring>
 
 namespace lastlight::dns {
 
@@ -23,6 +24,12 @@ struct SipState {
   }
 };
 
+std::uint64_t word_at(ByteView octets, std::size_t at) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, octets.data() + at, sizeof word);
+  return std::endian::native == std::endian::little ? word : __builtin_bswap64(word);
+}
+
 // C rounds for each word, D at the end.
 template <int C, int D>
 std::uint64_t sip(ByteView octets, std::uint64_t k0, std::uint64_t k1) {
@@ -34,17 +41,13 @@ std::uint64_t sip(ByteView octets, std::uint64_t k0, std::uint64_t k1) {
       state.round();
     state.a ^= word;
   };
-  std::uint64_t word = 0;
-  std::size_t filled = 0;
-  for (const std::uint8_t octet : octets) {
-    word |= std::uint64_t{octet} << (8 * filled);
-    if (++filled == 8) {
-      absorb(word);
-      word = 0;
-      filled = 0;
-    }
-  }
-  absorb(word | (static_cast<std::uint64_t>(octets.size()) << 56));
+  std::size_t at = 0;
+  for (; octets.size() - at >= 8; at += 8)
+    absorb(word_at(octets, at));
+  std::uint64_t rest = static_cast<std::uint64_t>(octets.size()) << 56;
+  for (std::size_t i = 0; at + i < octets.size(); ++i)
+    rest |= std::uint64_t{octets[at + i]} << (8 * i);
+  absorb(rest);
   state.c ^= 0xFF;
   for (int i = 0; i < D; ++i)
     state.round();

@@ -7,12 +7,15 @@ namespace lastlight::dns {
 
 namespace {
 
-// Whether `suffix` begins at a label of `name`: comparing octets alone would take "x\009cluster..." for a child.
+// Whether `suffix` begins at a label of `name`: comparing octets alone would take "x\009cluster..." for a child. Most
+// names are told apart by the octets, and all are under the root.
 bool is_under(ByteView name, ByteView suffix) {
+  if (name.size() < suffix.size() || !std::ranges::equal(name.last(suffix.size()), suffix)) return false;
+  if (suffix.size() == 1) return true;
   std::size_t at = 0;
   while (at < name.size() && name.size() - at > suffix.size())
     at += std::size_t{name[at]} + 1;
-  return at <= name.size() && std::ranges::equal(name.subspan(at), suffix);
+  return at + suffix.size() == name.size();
 }
 
 }  // namespace
