@@ -65,7 +65,7 @@ HttpReply flush(Forwarder& forwarder, const http::Call& call) {
   return http::json_reply({{"forgotten", count}});
 }
 
-HttpReply top(const Forwarder& forwarder, Instant now, const http::Call& call) {
+HttpReply top(const Forwarder& forwarder, const http::Call& call) {
   std::size_t most = 10;
   const std::string given(call.parameter("most"));
   const char* const end = given.c_str() + given.size();
@@ -73,8 +73,9 @@ HttpReply top(const Forwarder& forwarder, Instant now, const http::Call& call) {
     return http::error_reply(400, "most is a number from 1 to " + std::to_string(kMost));
   const auto list = [&](Forwarder::Top what) {
     Json out = Json::array();
-    for (const Forwarder::Kept& kept : forwarder.top(what, most, now))
-      out.push_back(summary(kept));
+    for (const Forwarder::NameCount& each : forwarder.top(what, most))
+      out.push_back(
+          {{"name", each.name}, {"type", dns::type_text(each.type)}, {"zone", each.zone}, {"queries", each.queries}});
     return out;
   };
   Json clients = Json::array();
@@ -91,7 +92,7 @@ void add_cache_routes(http::RouteTable& routes, dns::Forwarder& forwarder, const
   routes.add("GET", "/cache/entry",
              [&forwarder, now](const http::Call& call) { return entry(forwarder, now(), call); });
   routes.add("POST", "/cache/flush", [&forwarder](const http::Call& call) { return flush(forwarder, call); });
-  routes.add("GET", "/cache/top", [&forwarder, now](const http::Call& call) { return top(forwarder, now(), call); });
+  routes.add("GET", "/cache/top", [&forwarder](const http::Call& call) { return top(forwarder, call); });
 }
 
 }  // namespace lastlight

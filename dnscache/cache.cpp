@@ -46,6 +46,7 @@ Cache::Hit Cache::Entry::hit(Instant now) const {
           .age = whole_second(Instant(std::max(now - stored, Duration{0}))),
           .left = left,
           .hits = hits,
+          .hash = hash,
           .fresh = fresh,
           .hot = second - asked <= kHotSeconds,
           .due = !failure && second >= postponed_to && (!fresh || (uses > 0 && left <= early))};
@@ -121,14 +122,6 @@ std::vector<ByteBuffer> Cache::hot_keys(std::size_t most, Instant now) const {
     }
   }
   return out;
-}
-
-void Cache::visit(const std::function<void(ByteView key, const Hit& hit)>& each, Instant now) const {
-  for (const Fifo* queue : {&main_, &small_}) {
-    for (Index index = queue->oldest; index != kNone; index = entries_[index].newer) {
-      if (usable(entries_[index], now)) each(entries_[index].key(), entries_[index].hit(now));
-    }
-  }
 }
 
 void Cache::set_budget(Bytes budget, Instant now) {

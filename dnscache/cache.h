@@ -40,6 +40,7 @@ class Cache {
     std::uint32_t age = 0;   // whole seconds since it was kept
     Duration left{};         // of its TTL; negative once expired
     std::uint32_t hits = 0;  // since the name came into the cache
+    std::uint64_t hash = 0;  // of the key
     bool fresh = true;       // its TTL has not run out
     bool hot = false;        // it was asked for in the last kHotSeconds before
     bool due = false;        // to be asked again: expired, or in use and about to; not while postponed
@@ -59,9 +60,6 @@ class Cache {
   std::size_t erase_if(const std::function<bool(ByteView key)>& chosen);
   // Those asked for in the last kHotSeconds, at most `most`; what was kept longest and used first.
   std::vector<ByteBuffer> hot_keys(std::size_t most, Instant now) const;
-
-  // Every entry that could be served, in no order.
-  void visit(const std::function<void(ByteView key, const Hit& hit)>& each, Instant now) const;
 
   // An answer with its history, as it passes from an agent to its successor.
   struct Record {

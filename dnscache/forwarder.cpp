@@ -34,7 +34,6 @@ Forwarder::State::State(const DnsConfig& config, std::uint64_t seed, const Cooki
       cache_(config.cache_size, seed, config.max_stale),
       flights_({config.max_flights, config.max_waiters, config.max_per_client}, seed ^ 1),
       seed_(seed),
-      clients_(seed ^ 2),
       outages_(config.zones.size()) {
   build_cuts();
 }
@@ -61,6 +60,15 @@ Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& cli
   Outcome outcome = handle(packet, client, now, out);
   if (outcome.size > 0) count_rcode(out);
   return outcome;
+}
+
+void Forwarder::State::count_client(const IpAddress& client) {
+  const ByteView octets = ByteView(client.octets()).first(client.is_v6() ? 16 : 4);
+  clients_.note(octets, hash_octets(octets, seed_));
+}
+
+void Forwarder::State::count_name(ByteView key, std::uint64_t hash, std::uint16_t rcode, std::uint64_t times) {
+  (rcode == kNxDomain ? missing_ : names_).note(key, hash, times);
 }
 
 void Forwarder::State::count_rcode(ByteView message) {
@@ -105,7 +113,7 @@ Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& 
     return error(query, kRefused, Ede::NotSupported, counters_.refused, out);
   }
   const Key key(query);
-  clients_.note(client.peer.address);
+  count_client(client.peer.address);
   const ByteView name = key.question().first(query.name().size());
   if (const auto local = local_answer(query, name)) {
     ++counters_.local;
@@ -121,6 +129,7 @@ Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& 
     if (hit && !hit->fresh) return expired(*hit, key, *zone, query, client, now, out);
     if (hit) {
       ++counters_.answered_from_cache;
+      count_name(key.view(), hit->hash, load16(hit->answer.message, 2) & kRcodeMask, 1);
       Outcome outcome = send(hit->answer, query, client, hit->age, out);
       if (hit->due && config_.prefetch) {
         outcome.ask = ahead(key.view(), *zone, query, now);
@@ -153,6 +162,7 @@ Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& k
     if (id) return {.size = 0, .ask = ask(*id, zone, query)};
     ++count(id.error());
   }
+  count_name(key.view(), hit.hash, load16(hit.answer.message, 2) & kRcodeMask, 1);
   Outcome outcome = send_stale(hit.answer, zone, query, client, out);
   if (silent && hit.due) outcome.ask = ahead(key.view(), zone, query, now);
   return outcome;
@@ -173,6 +183,7 @@ std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Key& key, std:
   store16(scratch_, 8, 1);
   std::ranges::copy(question, scratch_.begin() + kHeaderSize);
   std::ranges::copy(denial->soa, scratch_.begin() + static_cast<std::ptrdiff_t>(end));
+  count_name(key.view(), hash_octets(key.view(), seed_), kNxDomain, 1);
   const std::array<std::uint16_t, 1> ttl_at{static_cast<std::uint16_t>(end + denial->ttl_at)};
   const Answer answer{ByteView(scratch_).first(end + denial->soa.size()), ttl_at};
   return send(answer, query, client, denial->age, out);
@@ -300,8 +311,8 @@ void Forwarder::reconfigure(const DnsConfig& config, Instant now) {
 std::vector<Forwarder::Kept> Forwarder::look_up(const std::string& name, std::uint16_t type, Instant now) const {
   return state_->look_up(name, type, now);
 }
-std::vector<Forwarder::Kept> Forwarder::top(Top what, std::size_t most, Instant now) const {
-  return state_->top(what, most, now);
+std::vector<Forwarder::NameCount> Forwarder::top(Top what, std::size_t most) const {
+  return state_->top(what, most);
 }
 std::size_t Forwarder::flush(const std::string& name, Flush what) {
   return state_->flush(name, what);

@@ -28,7 +28,6 @@
 #include "agent/config.h"
 #include "dnscache/cookies.h"
 #include "dnscache/counters.h"
-#include "dnscache/sketch.h"
 #include "dnscache/snapshot.h"
 
 namespace lastlight::dns {
@@ -53,6 +52,11 @@ struct Ask {
 };
 
 enum class Failure : std::uint8_t { NoUpstream, Timeout, Network, Truncated, Invalid };
+
+struct ClientCount {
+  IpAddress client;
+  std::uint64_t queries = 0;
+};
 
 struct Delivery {
   Client to;
@@ -121,13 +125,19 @@ class Forwarder {
     bool failure = false, dnssec_ok = false, checking_disabled = false, recursion_desired = false;
   };
   std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;
-  // The most often used, of names or of missing names.
-  enum class Top : std::uint8_t { Names, Missing };
-  std::vector<Kept> top(Top what, std::size_t most, Instant now) const;
+  // The questions asked most since the start, cached or not, and who asks most; never counted too high (sketch.h).
+  enum class Top : std::uint8_t { Names, Missing };  // missing: their answers were NXDOMAIN
+  struct NameCount {
+    std::string zone;
+    std::string name;
+    std::uint16_t type = 0;
+    std::uint64_t queries = 0;
+  };
+  std::vector<NameCount> top(Top what, std::size_t most) const;
+  std::vector<ClientCount> top_clients(std::size_t most) const;
   // Forgets a name, or everything below one, too; how many answers.
   enum class Flush : std::uint8_t { Name, Zone };
   std::size_t flush(const std::string& name, Flush what);
-  std::vector<ClientCount> top_clients(std::size_t most) const;
 
   std::size_t flights() const;
   const Histogram& waits() const;  // of clients whose answer was not in memory, in nanoseconds

@@ -102,19 +102,26 @@ std::vector<Forwarder::Kept> Forwarder::State::look_up(const std::string& name, 
   return out;
 }
 
-std::vector<Forwarder::Kept> Forwarder::State::top(Top what, std::size_t most, Instant now) const {
-  std::vector<Kept> out;
-  const auto more = [](const Kept& a, const Kept& b) { return a.hits > b.hits; };
-  cache_.visit(
-      [&](ByteView key, const Cache::Hit& hit) {
-        const bool missing = (load16(hit.answer.message, 2) & kRcodeMask) == kNxDomain;
-        if (hit.hits == 0 || missing != (what == Top::Missing)) return;
-        if (out.size() == most && hit.hits <= out.back().hits) return;
-        Kept next = describe(key, hit);
-        out.insert(std::ranges::upper_bound(out, next, more), std::move(next));
-        if (out.size() > most) out.pop_back();
-      },
-      now);
+std::vector<Forwarder::NameCount> Forwarder::State::top(Top what, std::size_t most) const {
+  std::vector<NameCount> out;
+  for (const auto& [key, count] : (what == Top::Missing ? missing_ : names_).top(most)) {
+    const auto zone = zones_.find(name_of_key(key));
+    out.push_back({.zone = zone ? config_.zones[*zone].name : std::string(),
+                   .name = name_text(name_of_key(key)),
+                   .type = load16(key, key.size() - 4),
+                   .queries = count});
+  }
+  return out;
+}
+
+std::vector<ClientCount> Forwarder::State::top_clients(std::size_t most) const {
+  std::vector<ClientCount> out;
+  for (const auto& [octets, count] : clients_.top(most)) {
+    std::array<std::uint8_t, kLongestAddress> address{};
+    std::ranges::copy(octets, address.begin());
+    const bool v6 = octets.size() == kLongestAddress;
+    out.push_back({v6 ? IpAddress::v6(address) : IpAddress::v4(load32(octets, 0)), count});
+  }
   return out;
 }
 

@@ -82,7 +82,13 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
   kept.source = source;
   if (keeps(flight.zone)) cache_.put(flight.key, kept, prepared.ttl, now);
   learn(flight, prepared, now);
+  count_waiters(flight, prepared.rcode);
   return fan_out(flight, prepared.answer());
+}
+
+void Forwarder::State::count_waiters(const Flight& flight, std::uint16_t rcode) {
+  if (flight.key.empty() || flight.waiters.empty()) return;
+  count_name(flight.key, hash_octets(flight.key, seed_), rcode, flight.waiters.size());
 }
 
 // What an answer says of the names around it (cut.h).
@@ -138,6 +144,7 @@ std::vector<Delivery> Forwarder::State::fail(const Flight& flight, std::uint16_t
     return fan_out_kept(flight.waiters, *kept, flight.zone);
   }
   keep_failure(flight, rcode, now);
+  count_waiters(flight, rcode);
   if (ede) return fan_out_error(flight, *ede);
   return fan_out(flight, make_failure(ByteView(flight.key).subspan(1), rcode).answer());
 }

@@ -46,9 +46,9 @@ class Forwarder::State {
   ByteBuffer end_image();
   std::expected<std::size_t, SnapshotDefect> restore(ByteView image, Instant now);
   std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;
-  std::vector<Kept> top(Top what, std::size_t most, Instant now) const;
+  std::vector<NameCount> top(Top what, std::size_t most) const;
   std::size_t flush(const std::string& name, Flush what);
-  std::vector<ClientCount> top_clients(std::size_t most) const { return clients_.top(most); }
+  std::vector<ClientCount> top_clients(std::size_t most) const;
   CutCounters cut_counters() const;
   Instant next_deadline() const;
 
@@ -62,6 +62,8 @@ class Forwarder::State {
   // In
   Outcome handle(ByteView packet, const Client& client, Instant now, MutableByteView out);
   void count_rcode(ByteView message);
+  void count_client(const IpAddress& client);
+  void count_name(ByteView key, std::uint64_t hash, std::uint16_t rcode, std::uint64_t times);
   Outcome question(const Query& query, const Client& client, Instant now, MutableByteView out);
   Outcome relay(ByteView packet, const Query& query, const Client& client, Instant now, MutableByteView out);
   Outcome expired(const Cache::Hit& hit, const Key& key, std::uint32_t zone, const Query& query, const Client& client,
@@ -87,6 +89,7 @@ class Forwarder::State {
   std::vector<Delivery> settle(const Flight& flight, const Prepared& prepared, std::uint8_t source, Instant now);
   std::uint8_t source_of(const std::optional<Endpoint>& from);
   void learn(const Flight& flight, const Prepared& prepared, Instant now);
+  void count_waiters(const Flight& flight, std::uint16_t rcode);
   template <typename Write>
   std::vector<Delivery> deliver(const std::vector<Waiter>& waiters, Write&& write);
   std::vector<Delivery> fan_out(const Flight& flight, const Answer& answer);
@@ -110,6 +113,7 @@ class Forwarder::State {
     Cache::Walk walk{};
     std::uint64_t octets = 0;
   };
+  static constexpr std::size_t kLongestAddress = 16;
 
   DnsConfig config_;
   Cookies cookies_;
@@ -122,7 +126,9 @@ class Forwarder::State {
   Instant wanted_at_{};
   std::uint32_t wanted_now_ = 0;
   std::optional<Imaging> imaging_;  // while an image is being written
-  Sketch clients_;
+  Sketch clients_{kLongestAddress};
+  Sketch names_{Key::kLongest};
+  Sketch missing_{Key::kLongest};
   std::vector<Endpoint> sources_;                                         // Answer::source is a place in it, from 1
   std::vector<Outage> outages_;                                           // of each zone
   ByteBuffer asking_;                                                     // what Ask::query points to

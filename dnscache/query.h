@@ -38,14 +38,16 @@ Reading read_query(ByteView packet, Query& out);
 // server may answer RD=0 by a referral). At most 260 octets.
 class Key {
  public:
+  static constexpr std::size_t kLongest = 1 + kMaxName + 4;
+
   explicit Key(const Query& query);
   ByteView view() const { return {octets_.data(), size_}; }
   // The question as octets, for error replies and comparison: name, type, class.
   ByteView question() const { return view().subspan(1); }
 
  private:
-  std::array<std::uint8_t, 1 + kMaxName + 4> octets_{};
-  std::size_t size_ = 0;
+  std::array<std::uint8_t, kLongest> octets_;  // as many as are written
+  std::size_t size_;
 };
 
 // Whether a key's view is of a query with DO.

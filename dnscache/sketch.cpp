@@ -2,35 +2,42 @@
 
 #include <algorithm>
 #include <functional>
-#include <iterator>
-
-#include "dnscache/hash.h"
 
 namespace lastlight::dns {
 
-void Sketch::note(const IpAddress& client) {
-  auto& bucket = buckets_[hash_octets(client.octets(), seed_) % kBuckets];
-  ClientCount* least = bucket.data();
-  for (ClientCount& place : bucket) {
-    if (place.queries > 0 && place.client == client) {
-      ++place.queries;
+Sketch::Sketch(std::size_t longest)
+    : longest_(longest),
+      buckets_(kBuckets),
+      sizes_(kBuckets * kPlaces),
+      octets_(std::make_unique_for_overwrite<std::uint8_t[]>(kBuckets * kPlaces * longest)) {}
+
+void Sketch::note(ByteView what, std::uint64_t hash, std::uint64_t times) {
+  Bucket& bucket = buckets_[hash % kBuckets];
+  Place* least = bucket.data();
+  for (Place& place : bucket) {
+    if (place.hash == hash && place.count > 0) {
+      place.count += times;
       return;
     }
-    if (place.queries < least->queries) least = &place;
+    if (place.count < least->count) least = &place;
   }
-  if (least->queries > 0) {
-    --least->queries;
+  if (least->count >= times) {
+    least->count -= times;
     return;
   }
-  *least = {client, 1};
+  *least = {hash, times - least->count};
+  const std::size_t index = hash % kBuckets * kPlaces + static_cast<std::size_t>(least - bucket.data());
+  sizes_[index] = static_cast<std::uint16_t>(std::min(what.size(), longest_));
+  std::copy_n(what.begin(), sizes_[index], octets_.get() + index * longest_);
 }
 
-std::vector<ClientCount> Sketch::top(std::size_t most) const {
-  std::vector<ClientCount> out;
-  for (const auto& bucket : buckets_) {
-    std::ranges::copy_if(bucket, std::back_inserter(out), [](const ClientCount& place) { return place.queries > 0; });
+std::vector<Sketch::Counted> Sketch::top(std::size_t most) const {
+  std::vector<Counted> out;
+  for (std::size_t i = 0; i < kBuckets * kPlaces; ++i) {
+    const std::uint64_t count = buckets_[i / kPlaces][i % kPlaces].count;
+    if (count > 0) out.push_back({{octets_.get() + i * longest_, sizes_[i]}, count});
   }
-  std::ranges::sort(out, std::greater<>(), &ClientCount::queries);
+  std::ranges::sort(out, std::greater<>(), &Counted::count);
   out.resize(std::min(most, out.size()));
   return out;
 }

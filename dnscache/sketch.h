@@ -1,35 +1,48 @@
-// Which clients ask most, in bounded memory: a table of buckets by hash with a few places each. A client without a
-// place wears down the smallest of its bucket by one, and takes it over at zero, so that whoever asks for much stays
-// and its count is never too high; it may be too low by what others asked in the same bucket. Counting is a few
-// comparisons and allocates nothing. (Misra and Gries, "Finding repeated elements", per bucket.)
+// What is asked for most, or who asks most, in bounded memory: a table of buckets by hash with a few places each. What
+// has no place wears down the smallest of its bucket by one, and takes it over at zero, so that whatever is frequent
+// stays and its count is never too high; it may be too low by what else was counted in the same bucket. Counting is a
+// few comparisons in one line of the processor's cache and allocates nothing. (Misra and Gries, "Finding repeated
+// elements", per bucket.)
+//
+// Two things are told apart by 64 bits of a seeded hash alone: nothing decides by these counts.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
-#include "agent/base/address.h"
+#include "agent/base/bytes.h"
 
 namespace lastlight::dns {
 
-struct ClientCount {
-  IpAddress client;
-  std::uint64_t queries = 0;
-};
-
 class Sketch {
  public:
-  static constexpr std::size_t kBuckets = 256;
+  static constexpr std::size_t kBuckets = 128;
   static constexpr std::size_t kPlaces = 4;
 
-  explicit Sketch(std::uint64_t seed) : seed_(seed) {}
+  // Of things that are at most so many octets long.
+  explicit Sketch(std::size_t longest);
 
-  void note(const IpAddress& client);
-  std::vector<ClientCount> top(std::size_t most) const;  // the most first
+  void note(ByteView what, std::uint64_t hash, std::uint64_t times = 1);
+
+  struct Counted {
+    ByteView what;  // valid until the next note
+    std::uint64_t count = 0;
+  };
+  std::vector<Counted> top(std::size_t most) const;  // the most first
 
  private:
-  std::uint64_t seed_;
-  std::array<std::array<ClientCount, kPlaces>, kBuckets> buckets_{};
+  struct Place {
+    std::uint64_t hash = 0;
+    std::uint64_t count = 0;
+  };
+  using Bucket = std::array<Place, kPlaces>;
+
+  std::size_t longest_;
+  std::vector<Bucket> buckets_;
+  std::vector<std::uint16_t> sizes_;
+  std::unique_ptr<std::uint8_t[]> octets_;  // `longest` for each place; pages are touched as they are used
 };
 
 }  // namespace lastlight::dns

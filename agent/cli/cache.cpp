@@ -72,7 +72,7 @@ void print_top(std::ostream& out, const char* title, const Json::array_t& rows) 
   out << title << '\n';
   if (rows.empty()) out << "  none\n";
   for (const Json& row : rows)
-    print_count(out, number(row, "hits"), string_at(row, "name") + ' ' + string_at(row, "type"));
+    print_count(out, number(row, "queries"), string_at(row, "name") + ' ' + string_at(row, "type"));
 }
 
 }  // namespace
@@ -85,8 +85,8 @@ std::string cache_text(const CacheCommand& command, const Json& document) {
     for (const Json& entry : entries)
       print_entry(out, entry);
   } else if (command.verb == Verb::Top) {
-    print_top(out, "names, by hits since they came into the cache", array_at(document, "names"));
-    print_top(out, "missing names (NXDOMAIN)", array_at(document, "missing"));
+    print_top(out, "names, by queries since the agent started", array_at(document, "names"));
+    print_top(out, "missing names (NXDOMAIN), likewise", array_at(document, "missing"));
     out << "clients, by queries since the agent started\n";
     for (const Json& row : array_at(document, "clients"))
       print_count(out, number(row, "queries"), string_at(row, "address"));

@@ -1,4 +1,5 @@
 // The end of the node, another configuration, and what people ask of the cache.
+#include "dnscache/hash.h"
 #include "dnscache/sketch.h"
 
 #include "tests/scenarios/dns/world.h"
@@ -123,10 +124,12 @@ TEST_CASE("An answer explains itself; a flush forgets it, or its zone, or everyt
   CHECK(kept[0].answers == 1);
   CHECK(forwarder.look_up("www.test", kTypeAaaa, rig.world.now).empty());
   CHECK(forwarder.look_up("..", kTypeA, rig.world.now).empty());
-  const auto top = forwarder.top(Forwarder::Top::Names, 2, rig.world.now);
-  REQUIRE(top.size() == 1);
+  const auto top = forwarder.top(Forwarder::Top::Names, 2);
+  REQUIRE(top.size() == 2);
   CHECK(top[0].name == "www.test");
-  CHECK(forwarder.top(Forwarder::Top::Missing, 2, rig.world.now).empty());
+  CHECK(top[0].zone == ".");
+  CHECK(top[0].queries == 2);
+  CHECK(forwarder.top(Forwarder::Top::Missing, 2).empty());
   CHECK(forwarder.flush("web.cluster.local", Forwarder::Flush::Name) == 1);
   CHECK(forwarder.flush("cluster.local", Forwarder::Flush::Name) == 0);
   CHECK(forwarder.flush("cluster.local", Forwarder::Flush::Zone) == 1);
@@ -135,18 +138,45 @@ TEST_CASE("An answer explains itself; a flush forgets it, or its zone, or everyt
   CHECK(forwarder.top_clients(5).at(0).queries == 4);
 }
 
-TEST_CASE("The sketch finds the clients that ask most among thousands, and never counts too high") {
-  Sketch sketch(7);
+TEST_CASE("The sketch finds what is frequent among thousands, and never counts too high") {
+  Sketch sketch(16);
+  const auto note = [&](const std::string& what, std::uint64_t times = 1) {
+    const ByteBuffer octets(what.begin(), what.end());
+    sketch.note(octets, hash_octets(octets, 7), times);
+  };
   for (std::uint32_t i = 0; i < 200000; ++i) {
-    sketch.note(IpAddress::v4(0x0A000000 + i % 20000));
-    if (i % 20 == 0) sketch.note(IpAddress::v4(1));
-    if (i % 10 == 0) sketch.note(IpAddress::v4(2));
+    note("pod" + std::to_string(i % 20000));
+    if (i % 20 == 0) note("second");
+    if (i % 40 == 0) note("the most, and longer than there is room", 4);
   }
   const auto top = sketch.top(2);
   REQUIRE(top.size() == 2);
-  CHECK(top[0].client == IpAddress::v4(2));
-  CHECK(top[1].client == IpAddress::v4(1));
-  CHECK(top[0].queries <= 20000);
-  CHECK(top[0].queries > 15000);
+  const auto text = [](ByteView octets) { return std::string(octets.begin(), octets.end()); };
+  CHECK(text(top[0].what) == "the most, and lo");
+  CHECK(text(top[1].what) == "second");
+  CHECK(top[0].count <= 20000);
+  CHECK(top[0].count > 15000);
   CHECK(sketch.top(5000).size() <= Sketch::kBuckets * Sketch::kPlaces);
+}
+
+TEST_CASE("What is asked most is counted whether or not it is kept, however many names there are") {
+  DnsConfig config = two_zones();
+  config.cache_size = kib(64);
+  config.zones[1].cache = false;
+  Rig rig{.world = World(config, [](ByteView query, Instant) -> std::optional<World::Reply> {
+            if (name_of(query).ends_with("gone.test"))
+              return World::Reply{reply_to(query, kNxDomain).soa(30, 30).octets, Millis(1)};
+            return World::Reply{reply_to(query).a(30).octets, Millis(1)};
+          })};
+  for (int i = 0; i < 400; ++i) {
+    rig.known("a" + std::to_string(i) + ".cluster.local");
+    rig.known("n" + std::to_string(i) + ".gone.test");
+    if (i % 4 == 0) rig.known("Web.test");
+    if (i % 2 == 0) rig.known("often.gone.test");
+  }
+  const auto& forwarder = rig.world.forwarder;
+  CHECK(forwarder.top(Forwarder::Top::Names, 1).at(0).name == "web.test");
+  CHECK(forwarder.top(Forwarder::Top::Names, 1).at(0).queries > 80);
+  CHECK(forwarder.top(Forwarder::Top::Missing, 1).at(0).name == "often.gone.test");
+  CHECK(forwarder.top(Forwarder::Top::Missing, 1).at(0).queries <= 200);
 }
