@@ -45,9 +45,12 @@ Server::Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstre
       answer_(std::move(answer)),
       ask_(std::move(ask)),
       sockets_(std::move(sockets)),
-      tcp_answer_(kPrefix + kMaxMessage) {}
+      tcp_answer_(kPrefix + kMaxMessage),
+      before_wait_(loop, [this] { flush_deliveries(); }) {}
 
-Server::~Server() = default;
+Server::~Server() {
+  flush_deliveries();
+}
 
 std::expected<Endpoint, std::string> Server::listen(const Endpoint& where) {
   const auto index = static_cast<std::uint32_t>(listeners_.size());
@@ -97,7 +100,7 @@ bool Server::read_batch(Listener& listener) {
     client.peer = *peer;
     const Forwarder::Outcome outcome = answer_(receiver_.datagram(i), client, now, answers_.slot());
     if (outcome.ask) ask_(*outcome.ask);
-    if (outcome.size > 0) answers_.queue(outcome.size, *peer);
+    if (outcome.size > 0) answers_.queue_reply(outcome.size, receiver_.from(i));
   }
   flush(answers_, listener);
   return *count == io::UdpReceiver::kBatch;
@@ -111,8 +114,6 @@ void Server::flush(io::UdpSender& sender, const Listener& listener) {
 }
 
 void Server::deliver(std::span<const Delivery> deliveries) {
-  // Neighbours mostly came in by the same listener, so a batch is cut only when that changes.
-  const Listener* current = nullptr;
   for (const Delivery& delivery : deliveries) {
     if (delivery.to.transport == Transport::Tcp) {
       const auto found = connections_.find(delivery.to.connection);
@@ -126,17 +127,25 @@ void Server::deliver(std::span<const Delivery> deliveries) {
       settle(connection);
       continue;
     }
-    if (delivery.to.listener >= listeners_.size() || delivery.message.size() > io::UdpSender::kSlot) {
-      ++counters_.udp_unsent;
-      continue;
-    }
-    const Listener* listener = listeners_[delivery.to.listener].get();
-    if (current != nullptr && (current != listener || deliveries_.full())) flush(deliveries_, *current);
-    current = listener;
-    std::ranges::copy(delivery.message, deliveries_.slot().begin());
-    deliveries_.queue(delivery.message.size(), delivery.to.peer);
+    queue_delivery(delivery);
   }
-  if (current != nullptr) flush(deliveries_, *current);
+}
+
+void Server::queue_delivery(const Delivery& delivery) {
+  if (delivery.to.listener >= listeners_.size() || delivery.message.size() > io::UdpSender::kSlot) {
+    ++counters_.udp_unsent;
+    return;
+  }
+  // Neighbours mostly came in by the same listener, so a batch is cut only when that changes.
+  const Listener* listener = listeners_[delivery.to.listener].get();
+  if (delivering_ != listener || deliveries_.full()) flush_deliveries();
+  delivering_ = listener;
+  std::ranges::copy(delivery.message, deliveries_.slot().begin());
+  deliveries_.queue(delivery.message.size(), delivery.to.peer);
+}
+
+void Server::flush_deliveries() {
+  if (delivering_ != nullptr) flush(deliveries_, *delivering_);
 }
 
 void Server::accept(std::uint32_t listener, io::FileDescriptor fd, const Endpoint& peer) {

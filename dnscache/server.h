@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "agent/config.h"
+#include "agent/io/before_wait.h"
 #include "agent/io/loop.h"
 #include "agent/io/poll.h"
 #include "agent/io/tcp.h"
@@ -68,6 +69,7 @@ class Server {
 
   // Opens UDP and TCP on `where`, and serves at once. Returns the endpoint with the port the kernel chose if it was 0.
   std::expected<Endpoint, std::string> listen(const Endpoint& where);
+  // Over UDP they leave when a batch is full or the loop is about to wait.
   void deliver(std::span<const Delivery> deliveries);
   // At shutdown: what has arrived is read, then no new query and no connection; deliver() still works.
   void stop_reading();
@@ -88,6 +90,8 @@ class Server {
 
   void read_datagrams(Listener& listener);
   bool read_batch(Listener& listener);
+  void queue_delivery(const Delivery& delivery);
+  void flush_deliveries();
   void flush(io::UdpSender& sender, const Listener& listener);
   void accept(std::uint32_t listener, io::FileDescriptor fd, const Endpoint& peer);
   bool received(Connection& connection, ByteView bytes);
@@ -104,9 +108,10 @@ class Server {
   AskUpstream ask_;
   io::SocketSource sockets_;
   io::UdpReceiver receiver_;
-  io::UdpSender answers_;  // of the batch being read
-  io::UdpSender deliveries_;
-  ByteBuffer tcp_answer_;  // prefix and message
+  io::UdpSender answers_;                 // of the batch being read
+  io::UdpSender deliveries_;              // of the turn,
+  const Listener* delivering_ = nullptr;  // all from this one
+  ByteBuffer tcp_answer_;                 // prefix and message
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<IpAddress, std::uint32_t> per_client_;
@@ -114,6 +119,7 @@ class Server {
   std::uint64_t charged_ = 0;  // at least what the connections hold
   bool reading_ = true;
   ServerCounters counters_;
+  io::BeforeWait before_wait_;
 };
 
 }  // namespace lastlight::dns

@@ -3,6 +3,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "agent/io/before_wait.h"
 #include "agent/io/timer.h"
 #include "dnscache/upstream_channel.h"
 
@@ -17,7 +18,8 @@ class Upstream::State {
         pool_(config, [this] { return random_.draw(); }),
         deadline_(loop, [this] { on_deadline(); }),
         expiry_(loop, [this] { on_expiry(); }),
-        wake_(loop, [this] { drain(); }) {}
+        wake_(loop, [this] { drain(); }),
+        before_wait_(loop, [this] { flush(); }) {}
 
   void set_upstreams(std::uint32_t zone, std::vector<Endpoint> upstreams, Protocol protocol, Guard guard) {
     pool_.set_upstreams(zone, std::move(upstreams), protocol, guard);
@@ -41,9 +43,11 @@ class Upstream::State {
   void on_deadline();
   void on_expiry();
   void drain();
+  void flush();
   void arm();
 
   static constexpr Duration kExpiry = std::chrono::seconds(1);
+  static constexpr Duration kRoom = std::chrono::milliseconds(1);  // when the kernel is tried again
 
   io::Loop& loop_;
   Duration query_timeout_;
@@ -51,14 +55,17 @@ class Upstream::State {
   RandomNumbers random_;
   UpstreamPool pool_;
   UpstreamLibrary library_;
+  upstream_sockets::Inbox inbox_;
   std::unordered_map<FlightId, ByteBuffer> queries_;  // kept for another attempt
   std::unordered_map<ChannelId, std::unique_ptr<UpstreamChannel>> channels_;
-  std::vector<Failed> failed_;   // told inside a c-ares call; acted on when it is over
-  UpstreamPool::Orders orders_;  // likewise
-  UpstreamPool::Orders fresh_;   // of the question being asked
+  std::vector<ChannelId> to_flush_;  // before the loop waits
+  std::vector<Failed> failed_;       // told inside a c-ares call; acted on when it is over
+  UpstreamPool::Orders orders_;      // likewise
+  UpstreamPool::Orders fresh_;       // of the question being asked
   io::Timer deadline_;
   io::Timer expiry_;
   io::Timer wake_;
+  io::BeforeWait before_wait_;
   Instant armed_ = kNever;
   bool expiring_ = false;
   std::uint64_t replies_ = 0;
@@ -86,11 +93,12 @@ UpstreamChannel* Upstream::State::channel(const UpstreamPool::Send& order) {
   auto& channel = channels_[order.channel];
   if (!channel) {
     channel = UpstreamChannel::open(
-        loop_, order.to, order.protocol, query_timeout_, random_,
+        {loop_, random_, inbox_}, order.to, order.protocol, query_timeout_,
         {.done = [this, from = order.to](SendId id,
                                          std::expected<ByteView, Failure> reply) { on_done(id, from, reply); },
          .connected = [this, id = order.channel] { pool_.on_connected(id); },
-         .worked = [this] { drain(); }});
+         .worked = [this] { drain(); },
+         .gathered = [this, id = order.channel] { to_flush_.push_back(id); }});
     if (channel) ++opened_;
   }
   if (!expiring_) {
@@ -147,6 +155,22 @@ void Upstream::State::drain() {
       follow(order);
   }
   arm();
+}
+
+// What the turn has asked leaves here, many questions by one call of the kernel.
+void Upstream::State::flush() {
+  bool full = false;
+  for (const ChannelId id : std::exchange(to_flush_, {})) {
+    const auto found = channels_.find(id);
+    if (found == channels_.end() || !found->second || found->second->flush()) continue;
+    to_flush_.push_back(id);
+    full = true;
+  }
+  if (full) {
+    wake_.start_in(kRoom);
+  } else if (!orders_.empty() || !failed_.empty()) {
+    wake_.start_in(Duration::zero());
+  }
 }
 
 void Upstream::State::arm() {

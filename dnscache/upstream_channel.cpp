@@ -62,46 +62,64 @@ struct UpstreamChannel::State {
     std::uint16_t id;
   };
 
-  State(io::Loop& on, RandomNumbers& numbers, Calls to) : loop(on), random(numbers), calls(std::move(to)) {}
+  static const ares_socket_functions kSockets;
+
+  State(const Shared& with, Calls to) : shared(with), calls(std::move(to)) {}
   ~State() {
     closing = true;  // destroying a channel ends its questions by callback
     if (handle != nullptr) ares_destroy(handle);
   }
   bool open(const Endpoint& to, Protocol protocol, Duration life);
   void on_socket(int fd, bool readable, bool writable);
+  void on_close(int fd);
+  ssize_t write(int fd, const iovec* parts, int count);
   void on_ready(int fd, io::Poll::Ready event);
+  void read(int fd, bool writable, int error);
+  void gather();
+  void tell_connected(int fd);
+  bool flush();
   void on_answer(const Sent& sent, int status, ByteView reply);
 
-  io::Loop& loop;
-  RandomNumbers& random;
+  struct Watch {
+    std::unique_ptr<io::Poll> poll;
+    bool readable = false, writable = false;  // what is watched
+    bool wants_to_write = false;              // what c-ares asked for
+    bool connected = false;                   // and told
+  };
+
+  Shared shared;
   Calls calls;
   ares_channel handle = nullptr;
-  std::unordered_map<int, std::unique_ptr<io::Poll>> polls;
+  std::unordered_map<int, Watch> watches;
+  upstream_sockets::Outbox outbox;
+  int outbox_fd = -1;
+  bool gathered = false;                  // flush() is to come
   std::unordered_set<std::uint16_t> ids;  // of its questions under way
   std::uint16_t opcodes = 0;              // a bit for each that was asked with
   bool udp = false;
   bool closing = false;
 };
 
-namespace {
-
-const ares_socket_functions kSockets = {
+const ares_socket_functions UpstreamChannel::State::kSockets = {
     .asocket = [](int family, int type, int protocol,
                   void*) noexcept { return upstream_sockets::open(family, type, protocol); },
-    .aclose = [](ares_socket_t fd, void*) noexcept { return ::close(fd); },
+    .aclose =
+        [](ares_socket_t fd, void* channel) noexcept {
+          static_cast<State*>(channel)->on_close(fd);
+          return ::close(fd);
+        },
     .aconnect = [](ares_socket_t fd, const sockaddr* to, ares_socklen_t size,
                    void*) noexcept { return ::connect(fd, to, size); },
     .arecvfrom =
-        [](ares_socket_t fd, void* into, std::size_t room, int flags, sockaddr* from, ares_socklen_t* size,
-           void* opcodes) noexcept {
-          return upstream_sockets::receive(fd, into, room, flags, from, size,
-                                           *static_cast<const std::uint16_t*>(opcodes));
+        [](ares_socket_t fd, void* into, std::size_t room, int, sockaddr* from, ares_socklen_t* size,
+           void* channel) noexcept {
+          const auto* self = static_cast<const State*>(channel);
+          upstream_sockets::Inbox& inbox = self->shared.inbox;
+          return self->udp ? inbox.datagram(fd, into, room, from, size, self->opcodes) : inbox.stream(fd, into, room);
         },
     .asendv = [](ares_socket_t fd, const iovec* parts, int count,
-                 void*) noexcept { return upstream_sockets::send(fd, parts, count); },
+                 void* channel) noexcept { return static_cast<State*>(channel)->write(fd, parts, count); },
 };
-
-}  // namespace
 
 // Every option is given, so that neither resolv.conf nor the environment is consulted for any.
 bool UpstreamChannel::State::open(const Endpoint& to, Protocol protocol, Duration life) {
@@ -137,7 +155,10 @@ bool UpstreamChannel::State::open(const Endpoint& to, Protocol protocol, Duratio
   mask |= ARES_OPT_QUERY_CACHE;
 #endif
   if (ares_init_options(&handle, &options, mask) != ARES_SUCCESS) return false;
-  ares_set_socket_functions(handle, &kSockets, &opcodes);
+  ares_set_socket_functions(handle, &kSockets, this);
+#if ARES_VERSION >= 0x012200
+  ares_set_pending_write_cb(handle, [](void* self) noexcept { static_cast<State*>(self)->gather(); }, this);
+#endif
   const std::string server = (to.address.is_v6() ? "[" + to.address.to_string() + "]" : to.address.to_string()) + ":" +
                              std::to_string(to.port);
   return ares_set_servers_ports_csv(handle, server.c_str()) == ARES_SUCCESS;
@@ -147,20 +168,94 @@ void UpstreamChannel::State::on_socket(int fd, bool readable, bool writable) {
   if (!readable && !writable) {
     // c-ares closes the descriptor next, and its number may return at once: the watch must be gone by then, even if
     // this is its own callback. The callback touches nothing of itself after on_ready.
-    polls.erase(fd);
+    watches.erase(fd);
     return;
   }
-  auto& poll = polls[fd];
-  if (!poll) poll = std::make_unique<io::Poll>(loop, fd, [this, fd](io::Poll::Ready event) { on_ready(fd, event); });
-  poll->watch(readable, writable);
+  Watch& watch = watches[fd];
+  if (!watch.poll) {
+    watch.poll =
+        std::make_unique<io::Poll>(shared.loop, fd, [this, fd](io::Poll::Ready event) { on_ready(fd, event); });
+  }
+  watch.wants_to_write = writable;
+  if (writable) gather();  // most sockets take it then: nobody needs to be told that they would
+  if (watch.readable == readable && (!watch.writable || writable)) return;
+  watch.readable = readable;
+  watch.writable = watch.writable && writable;
+  watch.poll->watch(watch.readable, watch.writable);
+}
+
+void UpstreamChannel::State::on_close(int fd) {
+  shared.inbox.closed(fd);
+  if (outbox_fd == fd) outbox.clear();
+}
+
+ssize_t UpstreamChannel::State::write(int fd, const iovec* parts, int count) {
+  if (!udp) return upstream_sockets::send(fd, parts, count);
+  outbox_fd = fd;
+  gather();
+  return outbox.put(parts, count);
+}
+
+void UpstreamChannel::State::gather() {
+  if (std::exchange(gathered, true)) return;
+  calls.gathered();
+}
+
+// A socket that takes what is written is one that is connected.
+void UpstreamChannel::State::tell_connected(int fd) {
+  const auto found = watches.find(fd);
+  if (udp || found == watches.end() || std::exchange(found->second.connected, true)) return;
+  calls.connected();
+}
+
+bool UpstreamChannel::State::flush() {
+  gathered = false;
+  if (!outbox.empty()) {
+    const int error = outbox.flush(outbox_fd);
+    if (error == EAGAIN) {
+      gathered = true;
+      return false;
+    }
+    if (error != 0) read(outbox_fd, false, error);
+  }
+#if ARES_VERSION >= 0x012200
+  if (!udp) ares_process_pending_write(handle);
+#endif
+  for (const auto& [fd, watch] : watches) {
+    if (!watch.wants_to_write) continue;
+    const int writing = fd;  // the watch may go
+    ares_process_fd(handle, ARES_SOCKET_BAD, writing);
+    const auto found = watches.find(writing);
+    if (found == watches.end()) break;
+    if (!found->second.wants_to_write) tell_connected(writing);
+    if (!found->second.wants_to_write || found->second.writable) break;
+    found->second.writable = true;
+    found->second.poll->watch(found->second.readable, true);
+    break;  // a channel has one socket
+  }
+  return true;
 }
 
 void UpstreamChannel::State::on_ready(int fd, io::Poll::Ready event) {
   const bool failed = event.error != 0;  // c-ares learns what it is by reading
-  if (event.writable && !udp && !failed) calls.connected();
-  ares_process_fd(handle, event.readable || failed ? fd : ARES_SOCKET_BAD,
-                  event.writable || failed ? fd : ARES_SOCKET_BAD);
+  if (event.writable && !failed) tell_connected(fd);
+  if (event.readable || failed) {
+    read(fd, event.writable || failed, 0);
+  } else {
+    ares_process_fd(handle, ARES_SOCKET_BAD, fd);
+  }
   calls.worked();  // may destroy this
+}
+
+// c-ares takes one message or part of one at each call, or all, as its version has it.
+void UpstreamChannel::State::read(int fd, bool writable, int error) {
+  shared.inbox.begin(fd, error);
+  std::size_t left = 0;
+  do {
+    left = shared.inbox.left();
+    ares_process_fd(handle, fd, std::exchange(writable, false) ? fd : ARES_SOCKET_BAD);
+  } while (shared.inbox.left() > 0 && shared.inbox.left() != left);
+  shared.inbox.end();
 }
 
 void UpstreamChannel::State::on_answer(const Sent& sent, int status, ByteView reply) {
@@ -182,9 +277,9 @@ void UpstreamChannel::State::on_answer(const Sent& sent, int status, ByteView re
 UpstreamChannel::UpstreamChannel(std::unique_ptr<State> state) : state_(std::move(state)) {}
 UpstreamChannel::~UpstreamChannel() = default;
 
-std::unique_ptr<UpstreamChannel> UpstreamChannel::open(io::Loop& loop, const Endpoint& to, Protocol protocol,
-                                                       Duration life, RandomNumbers& random, Calls calls) {
-  auto state = std::make_unique<State>(loop, random, std::move(calls));
+std::unique_ptr<UpstreamChannel> UpstreamChannel::open(const Shared& shared, const Endpoint& to, Protocol protocol,
+                                                       Duration life, Calls calls) {
+  auto state = std::make_unique<State>(shared, std::move(calls));
   if (!state->open(to, protocol, life)) return nullptr;
   return std::unique_ptr<UpstreamChannel>(new UpstreamChannel(std::move(state)));
 }
@@ -192,7 +287,7 @@ std::unique_ptr<UpstreamChannel> UpstreamChannel::open(io::Loop& loop, const End
 void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
   std::uint16_t id;
   do {
-    id = state_->random.draw();
+    id = state_->shared.random.draw();
   } while (!state_->ids.insert(id).second);
   query[0] = static_cast<std::uint8_t>(id >> 8);
   query[1] = static_cast<std::uint8_t>(id);
@@ -207,6 +302,10 @@ void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
         owned->owner.on_answer(*owned, status, none ? ByteView() : ByteView(reply, static_cast<std::size_t>(length)));
       },
       sent.release());
+}
+
+bool UpstreamChannel::flush() {
+  return state_->flush();
 }
 
 void UpstreamChannel::expire() {

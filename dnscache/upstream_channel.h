@@ -15,6 +15,7 @@
 #include "agent/config.h"
 #include "agent/io/loop.h"
 #include "dnscache/forwarder.h"
+#include "dnscache/upstream_sockets.h"
 
 namespace lastlight::dns {
 
@@ -36,14 +37,23 @@ class UpstreamChannel {
     std::move_only_function<void(std::uint64_t send, std::expected<ByteView, Failure>)> done;
     std::move_only_function<void()> connected;  // a TCP connection has come about
     std::move_only_function<void()> worked;     // a socket was served: no c-ares call is under way any more
+    std::move_only_function<void()> gathered;   // there is something to flush(); possibly from within send()
+  };
+  // What all channels share.
+  struct Shared {
+    io::Loop& loop;
+    RandomNumbers& random;
+    upstream_sockets::Inbox& inbox;
   };
   // Null when c-ares refuses. A question without an answer for `life` is a Timeout.
-  static std::unique_ptr<UpstreamChannel> open(io::Loop& loop, const Endpoint& to, Protocol protocol, Duration life,
-                                               RandomNumbers& random, Calls calls);
+  static std::unique_ptr<UpstreamChannel> open(const Shared& shared, const Endpoint& to, Protocol protocol,
+                                               Duration life, Calls calls);
   ~UpstreamChannel();
 
-  void send(std::uint64_t send, MutableByteView query);  // writes the ID into it
-  void expire();                                         // ends what is older than `life`
+  void send(std::uint64_t send, MutableByteView query);  // writes the ID into it; leaves with the next flush
+  // Outside of every c-ares call; `done` may be called, `worked` is not. False: the kernel has no room, try later.
+  bool flush();
+  void expire();  // ends what is older than `life`
   bool idle() const;
 
  private:

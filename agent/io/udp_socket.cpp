@@ -2,19 +2,18 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 namespace lastlight::io {
 
 namespace {
 
-void prepare(ByteBuffer& bytes, std::vector<sockaddr_storage>& peers, std::vector<iovec>& vectors,
-             std::vector<mmsghdr>& headers, std::size_t count, std::size_t slot) {
-  bytes.resize(count * slot);
+void prepare(std::vector<PeerAddress>& peers, std::vector<iovec>& vectors, std::vector<mmsghdr>& headers,
+             std::size_t count) {
   peers.resize(count);
   vectors.resize(count);
   headers.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
-    vectors[i] = {bytes.data() + i * slot, slot};
     headers[i].msg_hdr.msg_name = &peers[i];
     headers[i].msg_hdr.msg_namelen = sizeof peers[i];
     headers[i].msg_hdr.msg_iov = &vectors[i];
@@ -51,35 +50,53 @@ UdpSocket::Renewal UdpSocket::renew_lease(std::uint16_t port) const {
   return errno == EPERM ? Renewal::Renewed : Renewal::Failed;
 }
 
-UdpReceiver::UdpReceiver() {
-  prepare(bytes_, peers_, vectors_, headers_, kBatch, kSlot);
+UdpReceiver::UdpReceiver() : bytes_(std::make_unique_for_overwrite<std::uint8_t[]>(kBatch * kStride)) {
+  prepare(peers_, vectors_, headers_, kBatch);
+  for (std::size_t i = 0; i < kBatch; ++i)
+    vectors_[i] = {bytes_.get() + i * kStride, kSlot};
 }
 
 std::expected<std::size_t, int> UdpReceiver::receive(int fd) {
   // The kernel shortens namelen to what it wrote; everything else stays as prepared.
-  for (mmsghdr& h : headers_)
-    h.msg_hdr.msg_namelen = sizeof(sockaddr_storage);
+  for (std::size_t i = 0; i < last_; ++i)
+    headers_[i].msg_hdr.msg_namelen = sizeof(PeerAddress);
+  last_ = 0;
   int count;
   do {
     count = ::recvmmsg(fd, headers_.data(), static_cast<unsigned>(kBatch), MSG_DONTWAIT, nullptr);
   } while (count < 0 && errno == EINTR);
-  if (count >= 0) return static_cast<std::size_t>(count);
+  if (count >= 0) return last_ = static_cast<std::size_t>(count);
   if (errno == EAGAIN) return 0;
   return std::unexpected(errno);
 }
 
 std::optional<Endpoint> UdpReceiver::peer(std::size_t i) const {
-  return Endpoint::from_sockaddr(reinterpret_cast<const sockaddr*>(&peers_[i]));
+  return Endpoint::from_sockaddr(&peers_[i].any);
 }
 
-UdpSender::UdpSender() {
-  prepare(bytes_, peers_, vectors_, headers_, kBatch, kSlot);
+UdpSender::UdpSender() : bytes_(std::make_unique_for_overwrite<std::uint8_t[]>(kBatch * kSlot)) {
+  prepare(peers_, vectors_, headers_, kBatch);
 }
 
 void UdpSender::queue(std::size_t size, const Endpoint& to) {
-  vectors_[queued_].iov_len = std::min(size, kSlot);
-  headers_[queued_].msg_hdr.msg_namelen = to.to_sockaddr(peers_[queued_]);
-  ++queued_;
+  sockaddr_storage address;
+  msghdr& header = headers_[queued_].msg_hdr;
+  header.msg_namelen = to.to_sockaddr(address);
+  std::memcpy(&peers_[queued_], &address, header.msg_namelen);
+  header.msg_name = &peers_[queued_];
+  take(size);
+}
+
+void UdpSender::queue_reply(std::size_t size, const msghdr& to) {
+  headers_[queued_].msg_hdr.msg_name = to.msg_name;
+  headers_[queued_].msg_hdr.msg_namelen = to.msg_namelen;
+  take(size);
+}
+
+void UdpSender::take(std::size_t size) {
+  constexpr std::size_t kLine = 64;
+  vectors_[queued_++] = {bytes_.get() + used_, std::min(size, kSlot)};
+  used_ += (std::min(size, kSlot) + kLine - 1) / kLine * kLine;
 }
 
 UdpSender::Sent UdpSender::flush(int fd) {
@@ -99,7 +116,7 @@ UdpSender::Sent UdpSender::flush(int fd) {
     }
   }
   result.unsent = queued_ - result.sent;
-  queued_ = 0;
+  queued_ = used_ = 0;
   return result;
 }
 

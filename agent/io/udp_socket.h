@@ -1,13 +1,17 @@
 // UDP in batches: one bound socket, and the message headers of recvmmsg(2) and sendmmsg(2), prepared once and reused
-// for every call. Never fragments and never obeys a forged path MTU (RFC 9715 s3.1: no fragmentation by the sender).
-// Non-blocking; waits nowhere.
+// for every call. What is received lies a little more than a page apart, so that the heads of a batch do not all fall
+// into one set of the processor's cache; what is sent lies close together. Never fragments and never obeys a forged
+// path MTU (RFC 9715 s3.1: no fragmentation by the sender). Non-blocking; waits nowhere.
 #pragma once
 
 #include <cstddef>
 #include <expected>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include "agent/base/address.h"
@@ -45,6 +49,13 @@ class UdpSocket {
   Bytes receive_buffer_;
 };
 
+// As long as either family needs; a sockaddr_storage is four times that.
+union PeerAddress {
+  sockaddr any;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
+};
+
 // Header arrays point into the object's own vectors, whose memory stays in place when the object moves.
 class UdpReceiver {
  public:
@@ -55,15 +66,19 @@ class UdpReceiver {
   // How many datagrams came, at most kBatch; 0 when none is waiting; an errno otherwise.
   std::expected<std::size_t, int> receive(int fd);
   // Of the last receive().
-  ByteView datagram(std::size_t i) const { return {bytes_.data() + i * kSlot, headers_[i].msg_len}; }
+  ByteView datagram(std::size_t i) const { return {bytes_.get() + i * kStride, headers_[i].msg_len}; }
   bool truncated(std::size_t i) const { return (headers_[i].msg_hdr.msg_flags & MSG_TRUNC) != 0; }
   std::optional<Endpoint> peer(std::size_t i) const;
+  const msghdr& from(std::size_t i) const { return headers_[i].msg_hdr; }
 
  private:
-  ByteBuffer bytes_;
-  std::vector<sockaddr_storage> peers_;
+  static constexpr std::size_t kStride = kSlot + 64;
+
+  std::unique_ptr<std::uint8_t[]> bytes_;  // pages are touched as they are used
+  std::vector<PeerAddress> peers_;
   std::vector<iovec> vectors_;
   std::vector<mmsghdr> headers_;
+  std::size_t last_ = kBatch;  // datagrams of the last receive()
 };
 
 class UdpSender {
@@ -74,8 +89,9 @@ class UdpSender {
 
   bool full() const { return queued_ == kBatch; }
   bool empty() const { return queued_ == 0; }
-  MutableByteView slot() { return {bytes_.data() + queued_ * kSlot, kSlot}; }  // only when not full
-  void queue(std::size_t size, const Endpoint& to);                            // what was written into slot()
+  MutableByteView slot() { return {bytes_.get() + used_, kSlot}; }  // only when not full
+  void queue(std::size_t size, const Endpoint& to);                 // what was written into slot()
+  void queue_reply(std::size_t size, const msghdr& to);             // to whom that came from; it stays until flush()
 
   struct Sent {
     std::size_t sent = 0;
@@ -84,9 +100,12 @@ class UdpSender {
   Sent flush(int fd);  // empties the batch whatever happens: an answer that cannot leave now is lost, as UDP may
 
  private:
+  void take(std::size_t size);
+
   std::size_t queued_ = 0;
-  ByteBuffer bytes_;
-  std::vector<sockaddr_storage> peers_;
+  std::size_t used_ = 0;                   // of bytes_
+  std::unique_ptr<std::uint8_t[]> bytes_;  // pages are touched as they are used
+  std::vector<PeerAddress> peers_;
   std::vector<iovec> vectors_;
   std::vector<mmsghdr> headers_;
 };
