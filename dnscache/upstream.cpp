@@ -1,5 +1,6 @@
 #include "dnscache/upstream.h"
 
+#include <algorithm>
 #include <unordered_map>
 #include <utility>
 
@@ -37,6 +38,8 @@ class Upstream::State {
   };
 
   UpstreamChannel* channel(const UpstreamPool::Send& order);
+  std::unique_ptr<UpstreamChannel> open(const UpstreamPool::Send& order);
+  void close(ChannelId id);
   void send(const UpstreamPool::Send& order);
   void follow(const UpstreamPool::Order& order);
   void on_done(SendId send, const Endpoint& from, std::expected<ByteView, Failure> reply);
@@ -58,6 +61,11 @@ class Upstream::State {
   upstream_sockets::Inbox inbox_;
   std::unordered_map<FlightId, ByteBuffer> queries_;  // kept for another attempt
   std::unordered_map<ChannelId, std::unique_ptr<UpstreamChannel>> channels_;
+  struct Spare {
+    Endpoint to;
+    std::unique_ptr<UpstreamChannel> channel;
+  };
+  std::vector<Spare> spares_;
   std::vector<ChannelId> to_flush_;  // before the loop waits
   std::vector<Failed> failed_;       // told inside a c-ares call; acted on when it is over
   UpstreamPool::Orders orders_;      // likewise
@@ -92,13 +100,7 @@ void Upstream::State::ask(const Ask& ask) {
 UpstreamChannel* Upstream::State::channel(const UpstreamPool::Send& order) {
   auto& channel = channels_[order.channel];
   if (!channel) {
-    channel = UpstreamChannel::open(
-        {loop_, random_, inbox_}, order.to, order.protocol, query_timeout_,
-        {.done = [this, from = order.to](SendId id,
-                                         std::expected<ByteView, Failure> reply) { on_done(id, from, reply); },
-         .connected = [this, id = order.channel] { pool_.on_connected(id); },
-         .worked = [this] { drain(); },
-         .gathered = [this, id = order.channel] { to_flush_.push_back(id); }});
+    channel = open(order);
     if (channel) ++opened_;
   }
   if (!expiring_) {
@@ -106,6 +108,33 @@ UpstreamChannel* Upstream::State::channel(const UpstreamPool::Send& order) {
     expiry_.start_in(kExpiry);
   }
   return channel.get();
+}
+
+std::unique_ptr<UpstreamChannel> Upstream::State::open(const UpstreamPool::Send& order) {
+  const auto calls = [&] {
+    return UpstreamChannel::Calls{
+        .done = [this, from = order.to](SendId id,
+                                        std::expected<ByteView, Failure> reply) { on_done(id, from, reply); },
+        .connected = [this, id = order.channel] { pool_.on_connected(id); },
+        .worked = [this] { drain(); },
+        .gathered = [this, id = order.channel] { to_flush_.push_back(id); }};
+  };
+  const auto spare = std::ranges::find(spares_, order.to, &Spare::to);
+  if (order.protocol == Protocol::Udp && spare != spares_.end()) {
+    auto channel = std::move(spare->channel);
+    spares_.erase(spare);
+    if (channel->renew(calls())) return channel;
+  }
+  return UpstreamChannel::open({loop_, random_, inbox_}, order.to, order.protocol, query_timeout_, calls());
+}
+
+// One that may serve anew is kept for a moment.
+void Upstream::State::close(ChannelId id) {
+  const auto found = channels_.find(id);
+  if (found == channels_.end()) return;
+  if (found->second && found->second->reusable() && spares_.size() < UpstreamChannels::kUdp)
+    spares_.push_back({found->second->peer(), std::move(found->second)});
+  channels_.erase(found);
 }
 
 void Upstream::State::send(const UpstreamPool::Send& order) {
@@ -138,7 +167,7 @@ void Upstream::State::follow(const UpstreamPool::Order& order) {
   if (const auto* to_send = std::get_if<UpstreamPool::Send>(&order)) {
     send(*to_send);
   } else if (const auto* to_close = std::get_if<UpstreamPool::Close>(&order)) {
-    channels_.erase(to_close->channel);
+    close(to_close->channel);
   } else {
     const auto& finish = std::get<UpstreamPool::Finish>(order);
     queries_.erase(finish.flight);
@@ -159,18 +188,15 @@ void Upstream::State::drain() {
 
 // What the turn has asked leaves here, many questions by one call of the kernel.
 void Upstream::State::flush() {
-  bool full = false;
+  std::vector<ChannelId> full;
   for (const ChannelId id : std::exchange(to_flush_, {})) {
     const auto found = channels_.find(id);
-    if (found == channels_.end() || !found->second || found->second->flush()) continue;
-    to_flush_.push_back(id);
-    full = true;
+    if (found != channels_.end() && found->second && !found->second->flush()) full.push_back(id);
   }
-  if (full) {
-    wake_.start_in(kRoom);
-  } else if (!orders_.empty() || !failed_.empty()) {
-    wake_.start_in(Duration::zero());
-  }
+  // The loop is about to wait, and is not to while there is anything left to do.
+  const bool more = !to_flush_.empty() || !orders_.empty() || !failed_.empty();
+  to_flush_.insert(to_flush_.end(), full.begin(), full.end());
+  if (more || !full.empty()) wake_.start_in(more ? Duration::zero() : kRoom);
 }
 
 void Upstream::State::arm() {
@@ -187,6 +213,7 @@ void Upstream::State::on_deadline() {
 }
 
 void Upstream::State::on_expiry() {
+  spares_.clear();
   std::vector<ChannelId> open;
   for (const auto& [id, channel] : channels_)
     open.push_back(id);
@@ -195,7 +222,7 @@ void Upstream::State::on_expiry() {
     if (found != channels_.end() && found->second) found->second->expire();
   }
   drain();
-  expiring_ = !channels_.empty();
+  expiring_ = !channels_.empty() || !spares_.empty();
   if (expiring_) expiry_.start_in(kExpiry);
 }
 

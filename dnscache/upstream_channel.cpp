@@ -2,17 +2,19 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <cerrno>
 #include <cstdlib>
 #include <string>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include <ares.h>
+#include <fcntl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "agent/io/file_descriptor.h"
 #include "agent/io/poll.h"
 #include "dnscache/upstream_sockets.h"
 #include "dnscache/wire.h"
@@ -70,6 +72,7 @@ struct UpstreamChannel::State {
     if (handle != nullptr) ares_destroy(handle);
   }
   bool open(const Endpoint& to, Protocol protocol, Duration life);
+  bool renew();
   void on_socket(int fd, bool readable, bool writable);
   void on_close(int fd);
   ssize_t write(int fd, const iovec* parts, int count);
@@ -93,10 +96,13 @@ struct UpstreamChannel::State {
   std::unordered_map<int, Watch> watches;
   upstream_sockets::Outbox outbox;
   int outbox_fd = -1;
-  bool gathered = false;                  // flush() is to come
-  std::unordered_set<std::uint16_t> ids;  // of its questions under way
-  std::uint16_t opcodes = 0;              // a bit for each that was asked with
+  bool gathered = false;   // flush() is to come
+  std::bitset<65536> ids;  // of its questions under way
+  std::size_t under_way = 0;
+  std::uint16_t opcodes = 0;  // a bit for each that was asked with
+  Endpoint peer;
   bool udp = false;
+  bool spoilt = false;
   bool closing = false;
 };
 
@@ -124,6 +130,7 @@ const ares_socket_functions UpstreamChannel::State::kSockets = {
 // Every option is given, so that neither resolv.conf nor the environment is consulted for any.
 bool UpstreamChannel::State::open(const Endpoint& to, Protocol protocol, Duration life) {
   udp = protocol == Protocol::Udp;
+  peer = to;
   in_addr placeholder{};  // the server proper is set below, since this field knows only IPv4
   placeholder.s_addr = htonl(INADDR_LOOPBACK);
   char lookups[] = "b";
@@ -184,6 +191,21 @@ void UpstreamChannel::State::on_socket(int fd, bool readable, bool writable) {
   watch.poll->watch(watch.readable, watch.writable);
 }
 
+// The new socket takes the old one's number, which is all that c-ares knows of it.
+bool UpstreamChannel::State::renew() {
+  const int fd = watches.begin()->first;
+  sockaddr_storage address;
+  const socklen_t size = peer.to_sockaddr(address);
+  const io::FileDescriptor fresh(upstream_sockets::open(address.ss_family, SOCK_DGRAM, 0));
+  if (!fresh || ::connect(fresh.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0) return false;
+  watches.clear();
+  if (::dup3(fresh.get(), fd, O_CLOEXEC) < 0) return false;
+  on_socket(fd, true, false);
+  opcodes = 0;
+  gathered = false;
+  return true;
+}
+
 void UpstreamChannel::State::on_close(int fd) {
   shared.inbox.closed(fd);
   if (outbox_fd == fd) outbox.clear();
@@ -193,6 +215,7 @@ ssize_t UpstreamChannel::State::write(int fd, const iovec* parts, int count) {
   if (!udp) return upstream_sockets::send(fd, parts, count);
   outbox_fd = fd;
   gather();
+  if (outbox.full() && outbox.flush(fd) != 0) return -1;
   return outbox.put(parts, count);
 }
 
@@ -259,8 +282,10 @@ void UpstreamChannel::State::read(int fd, bool writable, int error) {
 }
 
 void UpstreamChannel::State::on_answer(const Sent& sent, int status, ByteView reply) {
-  ids.erase(sent.id);
+  ids.reset(sent.id);
+  --under_way;
   if (closing) return;
+  spoilt |= reply.size() >= kHeaderSize && (load16(reply, 2) & kRcodeMask) == kFormErr;
   if (status != ARES_SUCCESS || reply.size() < 12) {
     calls.done(sent.send, std::unexpected(status == ARES_SUCCESS ? Failure::Invalid : failure_of(status)));
   } else if (udp && reply.size() >= kUdpMost) {
@@ -288,7 +313,9 @@ void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
   std::uint16_t id;
   do {
     id = state_->shared.random.draw();
-  } while (!state_->ids.insert(id).second);
+  } while (state_->ids.test(id));
+  state_->ids.set(id);
+  ++state_->under_way;
   query[0] = static_cast<std::uint8_t>(id >> 8);
   query[1] = static_cast<std::uint8_t>(id);
   state_->opcodes |= static_cast<std::uint16_t>(1U << opcode_of(load16(query, 2)));
@@ -304,16 +331,25 @@ void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
       sent.release());
 }
 
+bool UpstreamChannel::reusable() const {
+  return state_->udp && state_->under_way == 0 && !state_->spoilt && state_->watches.size() == 1;
+}
+
+const Endpoint& UpstreamChannel::peer() const {
+  return state_->peer;
+}
+
+bool UpstreamChannel::renew(Calls calls) {
+  state_->calls = std::move(calls);
+  return state_->renew();
+}
+
 bool UpstreamChannel::flush() {
   return state_->flush();
 }
 
 void UpstreamChannel::expire() {
   ares_process_fd(state_->handle, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-}
-
-bool UpstreamChannel::idle() const {
-  return state_->ids.empty();
 }
 
 UpstreamLibrary::UpstreamLibrary() {

@@ -51,10 +51,16 @@ class UpstreamChannel {
   ~UpstreamChannel();
 
   void send(std::uint64_t send, MutableByteView query);  // writes the ID into it; leaves with the next flush
+  // Whether it may serve anew as another channel: over UDP, with nothing under way, and not spoilt by a FORMERR (c-ares
+  // 1.18 cuts its answers to 512 octets from then on).
+  bool reusable() const;
+  const Endpoint& peer() const;
+  // The same with another socket, and so another source port (RFC 5452 s9.2); false when there is none to be had. To
+  // open one anew costs 75 KiB of memory that is filled and freed each time.
+  bool renew(Calls calls);
   // Outside of every c-ares call; `done` may be called, `worked` is not. False: the kernel has no room, try later.
   bool flush();
   void expire();  // ends what is older than `life`
-  bool idle() const;
 
  private:
   struct State;

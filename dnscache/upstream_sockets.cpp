@@ -93,7 +93,6 @@ ssize_t Inbox::stream(int fd, void* into, std::size_t room) {
 }
 
 ssize_t Outbox::put(const iovec* parts, int count) {
-  if (count_ == kMost) return fail(EAGAIN);
   const std::size_t before = octets_.size();
   for (int i = 0; i < count; ++i) {
     const auto* octets = static_cast<const std::uint8_t*>(parts[i].iov_base);

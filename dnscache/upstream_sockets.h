@@ -59,7 +59,8 @@ class Outbox {
   static constexpr std::size_t kMost = 64;
 
   bool empty() const { return count_ == 0; }
-  // As sendmsg; when it is full the caller has to flush first.
+  bool full() const { return count_ == kMost; }
+  // As sendmsg; not when it is full.
   ssize_t put(const iovec* parts, int count);
   void clear();
   // 0 when all have left; else errno: after EAGAIN the rest stays, after another it is gone.
