@@ -40,7 +40,7 @@ void TakeoverChild::start(std::vector<std::string> words) {
   }
   const std::string verb = words.empty() ? "" : words.front();
   if (verb == "up" || verb == "repair") in_place_ = std::move(words);
-  if (verb == "down" || verb == "remove") in_place_.clear();
+  if (verb == "down") in_place_.clear();
 }
 
 std::optional<int> TakeoverChild::on_end(pid_t pid, int status) {
