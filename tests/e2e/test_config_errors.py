@@ -181,7 +181,7 @@ def test_run_says_which_port_is_taken(tmp_path):
 def test_the_command_line_is_checked():
     done = command("version")
     assert done.returncode == 0 and re.fullmatch(r"lastlight \S+\n", done.stdout)
-    for words in ([], ["fly"], ["run", "--colour"], ["status"], ["status", "--ready", "--alive"]):
+    for words in ([], ["fly"], ["run", "--colour"], ["drain"], ["status", "--ready", "--alive"]):
         done = command(*words)
         assert done.returncode == 2 and done.stderr and not done.stdout, (words, done)
     for words in (["--help"], ["run", "--help"], ["status", "--help"]):

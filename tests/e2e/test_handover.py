@@ -17,6 +17,7 @@ from rig.proc import Process, wait_until
 from rig.steady import Steady
 from test_takeover_lease import US, start_coredns
 
+UPSTREAM_SOCKETS = 8  # that are open toward one upstream over UDP
 _SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9253/metrics', timeout=2).read().decode(), end='')"
 
 
@@ -98,7 +99,8 @@ def test_surge_upgrades_lose_nothing(start, cluster_net, tmp_path):
     assert said.lost_at == [] and lost == [] and said.failed == 0
     assert pod.answered_by() == local.answered_by() == {US}
     assert min(rates) > 0.99
-    assert has[0][:2] == has[-1][:2] and has[-1][2] < has[0][2] + 4096
+    (first, last) = (has[0], has[-1])  # of the worker's descriptors, sockets to upstreams come and go
+    assert first[0][0] == last[0][0] and abs(first[0][1] - last[0][1]) <= UPSTREAM_SOCKETS and first[1] == last[1] and last[2] < first[2] + 4096
     assert cluster_net.dns_entries() == []  # the lease was never without its owner
     assert scrape(cluster_net)['lastlight_takeover_state{state="held"}'] == 1
     assert not steady.LONG or said.longest < 0.05

@@ -63,7 +63,7 @@ class Api:
         reused = getattr(self._thread, "connection", None)
         try:
             return self._exchange(reused or self.connect(), method, path, payload, headers)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
             if not reused:
                 raise
             return self._exchange(self.connect(), method, path, payload, headers)  # the kept connection had gone stale
