@@ -98,7 +98,8 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       node_events_(loop_, config_, api_server_, api_client_),
       taint_removal_(loop_, config_, api_server_, api_client_,
                      [this] {
-                       const bool ours = config_.takeover.mode == TakeoverConfig::Mode::None || takeover_.renewed();
+                       const bool ours = config_.takeover.mode == TakeoverConfig::Mode::None ||
+                                         takeover_.state() == Takeover::State::Held;
                        return ours && !standby_ && readiness().ready();
                      }),
       addresses_(
@@ -141,11 +142,12 @@ int App::run() {
   add_takeover_route(
       control_.routes(), config_, [this] { return Takeover::name(takeover_.state()); },
       [this] { return addresses_.listening(); });
+  // Before the first foreign octet is read.
+  supervisor_.name_commands(config_.hooks.commands.empty() ? std::string_view() : config_.hooks.commands_directory);
   restore_cache(supervisor_.image(), forwarder_, loop_);
   addresses_.start();
   http_.start(config_.http);
   interruption_.start();
-  supervisor_.name_commands(config_.hooks.commands.empty() ? std::string_view() : config_.hooks.commands_directory);
   supervisor_.ready();
   control_.serve();
   started_ = loop_.refresh();

@@ -66,8 +66,7 @@ constexpr long kAllowed[] = {
     // itself
     SYS_futex, SYS_set_robust_list, SYS_rseq, SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sigaltstack,
     SYS_getpid, SYS_getppid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getrandom, SYS_getrusage,
-    SYS_prlimit64, SYS_sysinfo, SYS_uname, SYS_sched_getaffinity, SYS_sched_yield, SYS_getcpu, SYS_exit,
-    SYS_exit_group};
+    SYS_sysinfo, SYS_uname, SYS_sched_getaffinity, SYS_sched_yield, SYS_getcpu, SYS_exit, SYS_exit_group};
 
 struct Condition {
   unsigned argument;
@@ -134,6 +133,7 @@ std::expected<void, std::string> confine() {
   for (const int family : {AF_INET, AF_INET6, AF_UNIX})
     filter.allow(SYS_socket, {{0, static_cast<std::uint32_t>(family)}});
   filter.allow(SYS_socket, {{0, AF_NETLINK}, {2, NETLINK_ROUTE}});
+  filter.allow(SYS_prlimit64, {{0, 0}});  // of itself
   filter.allow(SYS_socketpair, {{0, AF_UNIX}});
   filter.allow(SYS_tgkill, {{0, static_cast<std::uint32_t>(::getpid())}});  // abort(3)
   if (!filter.install()) return std::unexpected(std::strerror(errno));

@@ -94,13 +94,13 @@ std::optional<Received> receive_message(int socket, bool& closed) {
   header.msg_iov = &vector;
   header.msg_iovlen = 1;
   header.msg_control = control.bytes;
-  header.msg_controllen = sizeof control.bytes;
+  header.msg_controllen = CMSG_LEN(sizeof(int));  // room for one: the kernel drops what a peer sends beyond
   ssize_t size;
   do {
     size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
   } while (size < 0 && errno == EINTR);
   if (size < 0 && errno == EAGAIN) return std::nullopt;
-  for (cmsghdr* each = CMSG_FIRSTHDR(&header); size > 0 && each != nullptr; each = CMSG_NXTHDR(&header, each)) {
+  for (cmsghdr* each = CMSG_FIRSTHDR(&header); each != nullptr; each = CMSG_NXTHDR(&header, each)) {
     if (each->cmsg_level != SOL_SOCKET || each->cmsg_type != SCM_RIGHTS) continue;
     int descriptor = -1;
     std::memcpy(&descriptor, CMSG_DATA(each), sizeof descriptor);

@@ -169,7 +169,7 @@ void Supervisor::on_message(Received received) {
       worker_.serves();
       return succession_.become_owner();
     case Message::Type::Takeover:
-      return takeover_.start(message.words());
+      return takeover_.ask(message.words());
     case Message::Type::CommandsDirectory:
       if (!worker_.ever_served()) commands_.set_directory(std::string(message.text_view()));
       return;

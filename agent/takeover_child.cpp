@@ -1,5 +1,7 @@
 #include "agent/takeover_child.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -14,6 +16,11 @@ namespace lastlight {
 
 int exit_code(int status) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void TakeoverChild::ask(std::vector<std::string> words) {
+  constexpr std::array kVerbs = {"up", "repair", "release", "down"};
+  if (!words.empty() && std::ranges::find(kVerbs, words.front()) != kVerbs.end()) start(std::move(words));
 }
 
 void TakeoverChild::start(std::vector<std::string> words) {
@@ -38,7 +45,7 @@ void TakeoverChild::start(std::vector<std::string> words) {
     pid_ = 0;
     return;
   }
-  const std::string verb = words.empty() ? "" : words.front();
+  const std::string verb = words.front();
   if (verb == "up" || verb == "repair") in_place_ = std::move(words);
   if (verb == "down") in_place_.clear();
 }

@@ -16,13 +16,16 @@ class TakeoverChild {
  public:
   explicit TakeoverChild(const Origin& origin) : origin_(origin) {}
 
-  void start(std::vector<std::string> words);
+  // What a worker may have done: another verb than up, repair, release and down is ignored.
+  void ask(std::vector<std::string> words);
   // Its exit code, if it was this child that ended; the order that waited is under way then.
   std::optional<int> on_end(pid_t pid, int status);
   void undo();  // what is in place, if anything
   bool running() const { return pid_ != 0; }
 
  private:
+  void start(std::vector<std::string> words);
+
   const Origin& origin_;
   pid_t pid_ = 0;
   std::vector<std::string> next_;      // asked for while one runs; the latest counts

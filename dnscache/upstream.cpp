@@ -85,7 +85,7 @@ class Upstream::State {
 void Upstream::State::ask(const Ask& ask) {
   queries_[ask.flight].assign(ask.query.begin(), ask.query.end());
   fresh_.clear();
-  pool_.start(ask.flight, ask.zone, loop_.now(), fresh_);
+  pool_.start(ask.flight, ask.zone, loop_.now(), fresh_, ask.query.size() > UpstreamChannel::kUdpMost);
   for (const UpstreamPool::Order& order : fresh_) {
     if (const auto* to_send = std::get_if<UpstreamPool::Send>(&order)) {
       send(*to_send);

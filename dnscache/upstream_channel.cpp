@@ -26,8 +26,6 @@ namespace lastlight::dns {
 
 namespace {
 
-constexpr std::size_t kUdpMost = 4096;  // of a datagram
-
 Failure failure_of(int status) {
   switch (status) {
     case ARES_ETIMEOUT:
@@ -96,6 +94,7 @@ struct UpstreamChannel::State {
   std::unordered_map<int, Watch> watches;
   upstream_sockets::Outbox outbox;
   int outbox_fd = -1;
+  int unsent = 0;          // errno of a flush whose questions are to be told of it
   bool gathered = false;   // flush() is to come
   std::bitset<65536> ids;  // of its questions under way
   std::size_t under_way = 0;
@@ -119,9 +118,12 @@ const ares_socket_functions UpstreamChannel::State::kSockets = {
     .arecvfrom =
         [](ares_socket_t fd, void* into, std::size_t room, int, sockaddr* from, ares_socklen_t* size,
            void* channel) noexcept {
-          const auto* self = static_cast<const State*>(channel);
+          auto* self = static_cast<State*>(channel);
           upstream_sockets::Inbox& inbox = self->shared.inbox;
-          return self->udp ? inbox.datagram(fd, into, room, from, size, self->opcodes) : inbox.stream(fd, into, room);
+          if (!self->udp) return inbox.stream(fd, into, room);
+          const ssize_t got = inbox.datagram(fd, into, room, from, size, self->opcodes);
+          if (got >= 12) self->spoilt |= (static_cast<const std::uint8_t*>(into)[3] & kRcodeMask) == kFormErr;
+          return got;
         },
     .asendv = [](ares_socket_t fd, const iovec* parts, int count,
                  void* channel) noexcept { return static_cast<State*>(channel)->write(fd, parts, count); },
@@ -208,14 +210,21 @@ bool UpstreamChannel::State::renew() {
 
 void UpstreamChannel::State::on_close(int fd) {
   shared.inbox.closed(fd);
-  if (outbox_fd == fd) outbox.clear();
+  if (outbox_fd != fd) return;
+  outbox.clear();
+  unsent = 0;
 }
 
 ssize_t UpstreamChannel::State::write(int fd, const iovec* parts, int count) {
   if (!udp) return upstream_sockets::send(fd, parts, count);
   outbox_fd = fd;
   gather();
-  if (outbox.full() && outbox.flush(fd) != 0) return -1;
+  if (outbox.full()) {
+    const int error = outbox.flush(fd);
+    if (error != 0 && error != EAGAIN) unsent = error;
+  }
+  // No room in the kernel: lost, like any datagram. An error here would end one question, and not those it is about.
+  if (outbox.full()) return upstream_sockets::size_of(parts, count);
   return outbox.put(parts, count);
 }
 
@@ -233,14 +242,13 @@ void UpstreamChannel::State::tell_connected(int fd) {
 
 bool UpstreamChannel::State::flush() {
   gathered = false;
-  if (!outbox.empty()) {
-    const int error = outbox.flush(outbox_fd);
-    if (error == EAGAIN) {
-      gathered = true;
-      return false;
-    }
-    if (error != 0) read(outbox_fd, false, error);
+  int error = std::exchange(unsent, 0);
+  if (error == 0 && !outbox.empty()) error = outbox.flush(outbox_fd);
+  if (error == EAGAIN) {
+    gathered = true;
+    return false;
   }
+  if (error != 0) read(outbox_fd, false, error);
 #if ARES_VERSION >= 0x012200
   if (!udp) ares_process_pending_write(handle);
 #endif
@@ -267,6 +275,9 @@ void UpstreamChannel::State::on_ready(int fd, io::Poll::Ready event) {
   } else {
     ares_process_fd(handle, ARES_SOCKET_BAD, fd);
   }
+  // libuv stops watching on an error; c-ares, if it still holds the socket, believes it watched.
+  if (const auto found = watches.find(fd); failed && found != watches.end())
+    found->second.poll->watch(found->second.readable, found->second.writable);
   calls.worked();  // may destroy this
 }
 
@@ -285,7 +296,6 @@ void UpstreamChannel::State::on_answer(const Sent& sent, int status, ByteView re
   ids.reset(sent.id);
   --under_way;
   if (closing) return;
-  spoilt |= reply.size() >= kHeaderSize && (load16(reply, 2) & kRcodeMask) == kFormErr;
   if (status != ARES_SUCCESS || reply.size() < 12) {
     calls.done(sent.send, std::unexpected(status == ARES_SUCCESS ? Failure::Invalid : failure_of(status)));
   } else if (udp && reply.size() >= kUdpMost) {
@@ -310,6 +320,8 @@ std::unique_ptr<UpstreamChannel> UpstreamChannel::open(const Shared& shared, con
 }
 
 void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
+  // 1.18 would open a TCP socket for it, in a channel of datagrams.
+  if (state_->udp && query.size() > kUdpMost) return state_->calls.done(send, std::unexpected(Failure::Invalid));
   std::uint16_t id;
   do {
     id = state_->shared.random.draw();
@@ -340,6 +352,7 @@ const Endpoint& UpstreamChannel::peer() const {
 }
 
 bool UpstreamChannel::renew(Calls calls) {
+  if (!reusable()) return false;  // its socket may have failed meanwhile
   state_->calls = std::move(calls);
   return state_->renew();
 }

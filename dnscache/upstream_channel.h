@@ -31,6 +31,7 @@ class RandomNumbers {
 
 class UpstreamChannel {
  public:
+  static constexpr std::size_t kUdpMost = 4096;  // octets of a datagram, either way
   struct Calls {
     // What became of each send: the reply as it came, or why there is none. Possibly from within send(), never from the
     // destructor. The channel must not be destroyed from here.

@@ -11,7 +11,7 @@ UpstreamPool::UpstreamPool(const DnsConfig& config, UpstreamChannels::Draw draw)
       draw_(std::move(draw)),
       pace_(config.guard_pace) {}
 
-void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& out) {
+void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& out, bool too_long_for_udp) {
   const auto found = zones_.find(zone);
   if (found == zones_.end() || found->second.upstreams.empty()) {
     out.push_back(Finish{id, Failure::NoUpstream});
@@ -21,7 +21,7 @@ void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& o
   Flight& flight = flights_[id];
   for (const Endpoint& upstream : found->second.upstreams)
     flight.upstreams.push_back({&peers_.at(upstream), 0});
-  flight.protocol = found->second.protocol;
+  flight.protocol = too_long_for_udp ? Protocol::Tcp : found->second.protocol;
   flight.end = now + query_timeout_;
   hedge_budget_ = std::min(hedge_budget_ + kHedgeShare, kHedgeSavings);
   ask(id, flight, Why::First, now, out);
@@ -153,8 +153,13 @@ std::optional<FlightId> UpstreamPool::on_reply(SendId send, Reply reply, Instant
   const auto heard = peer.channels.on_reply(sent.channel, send, sent.at, now);
   if (heard) peer.latency.add(heard->taken);
   if (reply == Reply::FormatError) peer.channels.retire(sent.channel);
-  if (!parked_.empty()) serve_parked(2, now, out);
+  const auto answered = take(send, sent, reply, heard && heard->over_tcp, now, out);
+  if (!parked_.empty()) serve_parked(2, now, out);  // those that still wait
+  return answered;
+}
 
+std::optional<FlightId> UpstreamPool::take(SendId send, const Sent& sent, Reply reply, bool over_tcp, Instant now,
+                                           Orders& out) {
   const auto waits = flights_.find(sent.flight);
   if (waits == flights_.end()) {
     ++counters_.late;
@@ -170,12 +175,11 @@ std::optional<FlightId> UpstreamPool::on_reply(SendId send, Reply reply, Instant
     forget(sent.flight);
     return sent.flight;
   }
-  const bool over_tcp = heard && heard->over_tcp;
   if (over_tcp) {
     finish(sent.flight, Failure::Truncated, out);
   } else if (!flight.tcp_asked && now < flight.end) {
     flight.tcp_asked = true;
-    const auto candidate = std::ranges::find(flight.upstreams, &peer, &Candidate::peer);
+    const auto candidate = std::ranges::find(flight.upstreams, sent.peer, &Candidate::peer);
     flight.queued = true;
     if (this->send(sent.flight, flight, *candidate, Protocol::Tcp, Why::First, now, out)) {
       ++counters_.tcp_fallbacks;
@@ -211,7 +215,8 @@ void UpstreamPool::failed(SendId send, const Sent& sent, Failure why, bool reach
     ++flight.refused;
     ++counters_.refused;
   }
-  if (flight.wait == Wait::Answer && last) again(sent.flight, flight, now - sent.at < kParkedTick, now, out);
+  if (flight.wait == Wait::Answer && (last || !has_open(flight)))
+    again(sent.flight, flight, now - sent.at < kParkedTick, now, out);
 }
 
 // The last attempt has failed; quickly: others would, too, and cost as little.

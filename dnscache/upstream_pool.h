@@ -116,7 +116,7 @@ class UpstreamPool {
   // Those at these addresses are about to go: each is asked only when every other has been tried as often.
   void avoid(const std::vector<IpAddress>& addresses);
 
-  void start(FlightId flight, std::uint32_t zone, Instant now, Orders& out);
+  void start(FlightId flight, std::uint32_t zone, Instant now, Orders& out, bool too_long_for_udp = false);
   enum class Reply : std::uint8_t {
     Whole,
     Truncated,    // TC=1
@@ -194,6 +194,7 @@ class UpstreamPool {
   void turn_over(SendId send, Instant now);
   void move_from(const Sent& silent, Instant now);
   bool give_up_unreachable(FlightId id, Instant now, Orders& out);
+  std::optional<FlightId> take(SendId send, const Sent& sent, Reply reply, bool over_tcp, Instant now, Orders& out);
   void failed(SendId send, const Sent& sent, Failure why, bool reached, Instant now, Orders& out);
   bool has_open(const Flight& flight) const;
   bool may_hedge(Flight& flight, Instant now);

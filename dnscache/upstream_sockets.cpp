@@ -15,9 +15,14 @@ namespace lastlight::dns::upstream_sockets {
 namespace {
 
 bool may_answer(ByteView datagram, std::uint16_t opcodes) {
-  if (datagram.size() < kHeaderSize) return true;  // c-ares drops it
+  if (datagram.size() < kHeaderSize) return false;  // c-ares would give the socket up
   const std::uint16_t flags = load16(datagram, 2);
   return (flags & kQr) != 0 && (opcodes >> opcode_of(flags) & 1) != 0;
+}
+
+// What the kernel says of one datagram, and not of its socket.
+bool lost_alone(int error) {
+  return error == EPERM || error == EMSGSIZE || error == ENOBUFS || error == ENOMEM;
 }
 
 ssize_t fail(int error) {
@@ -92,6 +97,13 @@ ssize_t Inbox::stream(int fd, void* into, std::size_t room) {
   return static_cast<ssize_t>(size);
 }
 
+ssize_t size_of(const iovec* parts, int count) {
+  std::size_t size = 0;
+  for (int i = 0; i < count; ++i)
+    size += parts[i].iov_len;
+  return static_cast<ssize_t>(size);
+}
+
 ssize_t Outbox::put(const iovec* parts, int count) {
   const std::size_t before = octets_.size();
   for (int i = 0; i < count; ++i) {
@@ -121,6 +133,8 @@ int Outbox::flush(int fd) {
     const int now = ::sendmmsg(fd, messages.data() + sent, static_cast<unsigned>(count_ - sent), MSG_NOSIGNAL);
     if (now > 0) {
       sent += static_cast<std::size_t>(now);
+    } else if (lost_alone(errno)) {
+      ++sent;
     } else if (errno != EINTR) {
       break;
     }

@@ -23,6 +23,7 @@ namespace lastlight::dns::upstream_sockets {
 // Not blocking; -1 and errno, here and below, as the system has it.
 int open(int family, int type, int protocol);
 ssize_t send(int fd, const iovec* parts, int count);
+ssize_t size_of(const iovec* parts, int count);
 
 // What one call of the kernel brought of one socket. Between begin() and end() that socket is read at most once; before
 // and after, nothing is.

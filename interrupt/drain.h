@@ -138,6 +138,7 @@ struct DrainOutcome {
   std::size_t joined = 0;      // told by somebody else
   std::size_t gone = 0;        // of those three: ended
   std::size_t running = 0;     // of those three: not yet
+  bool listed = false;         // the pods were; else none of these is known
   std::size_t never_told = 0;  // Returned ones among them
   std::size_t returned = 0;
 };

@@ -121,6 +121,7 @@ void Drain::tell(Instant now, kube::NodeEvent event) {
 
 DrainOutcome Drain::outcome() const {
   DrainOutcome out;
+  out.listed = listed_;
   for (const auto& [uid, record] : pods_) {
     if (!record.told) {
       const bool owed = record.fate == Fate::Waiting || record.fate == Fate::Refused ||

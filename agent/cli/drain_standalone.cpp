@@ -16,6 +16,7 @@
 #include "agent/telling.h"
 #include "interrupt/drain_runner.h"
 #include "interrupt/manual.h"
+#include "interrupt/policy.h"
 
 namespace lastlight::cli {
 
@@ -49,7 +50,9 @@ class NodeLock {
       if (!node) return node.error();
       if (const auto other = read_saved_drain(node->annotation); other && holds(*other, now)) {
         return "the node is held by " + other->owner + " for " + other->notice.id + " until " + other->until +
-               "; `lastlight drain --cancel" + (other->owner == mine.owner ? " --standalone" : "") + "` takes it back";
+               (other->owner == mine.owner
+                    ? "; interrupt that drain, or once it is over `lastlight drain --cancel --standalone`"
+                    : "; `lastlight drain --cancel` takes it back");
       }
       const HttpReply reply = api_.ask(kube::annotate_node(server_, *node, to_text(mine)));
       if (reply.ok()) return std::nullopt;
@@ -58,10 +61,14 @@ class NodeLock {
     return "the node is changed by others all the time";
   }
 
-  std::optional<std::string> clear() {
+  std::optional<std::string> clear(Instant now) {
     for (unsigned i = 0; i < kTries; ++i) {
       const auto node = read();
       if (!node) return node.error();
+      if (const auto other = read_saved_drain(node->annotation);
+          other && holds(*other, now) && other->owner != DrainRunner::kStandalone) {
+        return "these are the marks of " + other->owner + ", whose drain goes on until " + other->until;
+      }
       auto patch = kube::unmark_node(server_, *node, config_.drain.taint);
       if (!patch) return std::nullopt;
       const HttpReply reply = api_.ask(std::move(*patch));
@@ -105,13 +112,13 @@ class Standalone {
         interrupted_(loop_, SIGINT, [this] { take_back(); }),
         terminated_(loop_, SIGTERM, [this] { take_back(); }) {}
 
-  // How many pods were never told; none: it was taken back.
-  std::optional<std::size_t> run(const Notice& notice) {
+  // None: it was taken back.
+  std::optional<DrainOutcome> run(const Notice& notice) {
     noticed_ = notice.heard;
     runner_.drain_for(notice);
     loop_.run();
     if (taken_back_) return std::nullopt;
-    return runner_.drain()->outcome().never_told;
+    return runner_.drain()->outcome();
   }
 
  private:
@@ -138,6 +145,16 @@ class Standalone {
   io::Signal terminated_;
 };
 
+// Why the policy would not have the node drained now, or nothing.
+std::optional<std::string> not_drained_for(const Notice& notice, const PolicyConfig& config, Instant now) {
+  const Treatment treatment = Policy(config).on_notice(notice, now);
+  if (treatment == Treatment::Drain || (treatment == Treatment::DrainAt && notice.deadline - config.lead <= now)) {
+    return std::nullopt;
+  }
+  return "interruption.policy does not have the node drained for this now, but says " +
+         std::string(treatment_name(treatment));
+}
+
 int fail(std::ostream& errors, const std::string& why) {
   errors << "lastlight: " << why << '\n';
   return 1;
@@ -151,17 +168,19 @@ int drain_standalone(const DrainCommand& command, const Config& given, const std
   Config config = given;
   config.drain.state_file.clear();  // an agent that comes must not take it for its own
   NodeLock lock(config, api_server);
+  const Instant now = io::Loop::read_clock();
   if (command.mode == DrainCommand::Mode::Cancel) {
-    if (const auto why = lock.clear()) return fail(errors, *why);
+    if (const auto why = lock.clear(now)) return fail(errors, *why);
     out << "the node has no marks of ours any more\n";
     return 0;
   }
-  const Instant now = io::Loop::read_clock();
   const Notice notice = manual_notice(command.kind, command.in, now, io::Loop::read_wall_clock());
+  if (const auto why = not_drained_for(notice, config.interruption.policy, now)) return fail(errors, *why);
   if (const auto why = lock.take(notice, now)) return fail(errors, *why);
-  const auto untold = Standalone(config, api_server, out).run(notice);
-  if (!untold) return fail(errors, "taken back");
-  if (*untold > 0) return fail(errors, std::to_string(*untold) + " pods were never told");
+  const auto outcome = Standalone(config, api_server, out).run(notice);
+  if (!outcome) return fail(errors, "taken back");
+  if (!outcome->listed) return fail(errors, "the pods were never listed");
+  if (outcome->never_told > 0) return fail(errors, std::to_string(outcome->never_told) + " pods were never told");
   out << "every pod was told; the node stays marked until `lastlight drain --cancel --standalone`\n";
   return 0;
 }

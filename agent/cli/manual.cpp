@@ -56,11 +56,13 @@ void commands_of(const CLI::App& app, const std::string& before, std::string& ou
   }
 }
 
-constexpr const char* kTakeover = R"(.SS takeover up|repair|release|down|remove
-Changes the node's network as the running agent asks it to; \fBremove\fR takes its rules and addresses away by hand.
+constexpr const char* kTakeover = R"(.SS takeover up|repair|release|down
+Changes the node's network as the running agent asks it to.
 .TP
 \fB\-\-interface\fR \fINAME\fR, \fB\-\-port\fR \fIN\fR, \fB\-\-lease\-ms\fR \fIN\fR, \fB\-\-cluster\-ip\fR \fIIP\fR, \fB\-\-link\-local\fR \fIIP=FALLBACK\fR
 The plan; the last two may be repeated.
+.SS uninstall
+Takes rules, link and run directory of lastlight off this node; \fB\-\-node\-local\fR what NodeLocal DNSCache left. \fBuninstall \-\-help\fR lists its flags.
 )";
 
 constexpr const char* kTail = R"(.SH EXIT STATUS

@@ -103,7 +103,9 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   std::map<std::string_view, std::string> values;
   CLI::App app("DNS cache of a Kubernetes node, and its graceful end on a spot notice", "lastlight");
   app.require_subcommand(1);
-  app.footer("`lastlight --man` prints the manual, for `man -l -`.");
+  app.footer(
+      "`lastlight uninstall` takes everything of lastlight off a node (uninstall --help).\n"
+      "`lastlight --man` prints the manual, for `man -l -`.");
   CLI::App* run = app.add_subcommand("run", "Serve DNS and watch for the node's end");
   CLI::App* check = app.add_subcommand("check", "Validate the configuration and print it in full");
   CLI::App* version = app.add_subcommand("version", "Print the version");
@@ -132,7 +134,6 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
                      "A file, or - : what `kubectl get networkpolicies -A -o json` prints");
   doctor->add_option("--pid", out.doctor.pid, "A process of the pod whose network is asked from; else the first found")
       ->check(CLI::PositiveNumber);
-  app.footer("lastlight uninstall takes everything of lastlight off a node (uninstall --help).");
   status->add_option("--url", out.url, "Where it serves HTTP")->capture_default_str();
   CLI::App* drain = app.add_subcommand("drain", "Try a drain of this node: a dry run, unless --for-real");
   DrainWords drain_words;

@@ -37,7 +37,8 @@ bool SealedMemory::seal(const FileDescriptor& memory) {
 }
 
 std::expected<SealedMemory, std::string> SealedMemory::map(const FileDescriptor& memory, Bytes most) {
-  if ((::fcntl(memory.get(), F_GET_SEALS) & kSeals) != kSeals) return std::unexpected("it is not sealed");
+  const int seals = ::fcntl(memory.get(), F_GET_SEALS);  // -1, all bits set, of a file that cannot be sealed
+  if (seals < 0 || (seals & kSeals) != kSeals) return std::unexpected("it is not sealed");
   struct stat about{};
   if (::fstat(memory.get(), &about) != 0) return std::unexpected(std::string("fstat: ") + std::strerror(errno));
   const auto size = static_cast<std::uint64_t>(about.st_size);

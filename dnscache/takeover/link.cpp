@@ -46,6 +46,14 @@ class Route {
     return route;
   }
 
+  bool is_dummy(const std::string& name) {
+    rtnl_link* found = nullptr;
+    if (rtnl_link_get_kernel(socket_.get(), 0, name.c_str(), &found) < 0) return false;
+    const Link link(found);
+    const char* type = rtnl_link_get_type(link.get());
+    return type != nullptr && std::string_view(type) == "dummy";
+  }
+
   std::optional<int> index_of(const std::string& name) {
     rtnl_link* found = nullptr;
     if (rtnl_link_get_kernel(socket_.get(), 0, name.c_str(), &found) < 0) return std::nullopt;
@@ -196,6 +204,7 @@ std::expected<bool, std::string> remove_link(const std::string& name) {
   if (!route) return std::unexpected(route.error());
   const auto index = route->index_of(name);
   if (!index) return false;
+  if (!route->is_dummy(name)) return std::unexpected(name + " is no dummy link: not ours to remove");
   if (const int code = route->remove_link(*index); code < 0) return failed("cannot remove the link " + name, code);
   return true;
 }

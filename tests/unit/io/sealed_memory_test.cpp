@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <fcntl.h>
+
 #include "tests/support/catch.h"
 
 using namespace lastlight;
@@ -29,4 +31,7 @@ TEST_CASE("What is no such memory is refused") {
   REQUIRE(SealedMemory::seal(*empty));
   CHECK(SealedMemory::map(*empty, mib(1)).error() == "its size is 0");
   CHECK_FALSE(SealedMemory::map(FileDescriptor(), mib(1)));
+  // One that knows no seals, as a file on a disk does not.
+  const FileDescriptor device(::open("/dev/zero", O_RDWR | O_CLOEXEC));
+  CHECK(SealedMemory::map(device, mib(1)).error() == "it is not sealed");
 }
