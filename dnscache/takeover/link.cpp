@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include <linux/if_addr.h>
 #include <net/if.h>
@@ -9,6 +10,8 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+
+#include "dnscache/takeover/iptables_rules.h"
 
 namespace lastlight::dns {
 
@@ -204,7 +207,8 @@ std::expected<bool, std::string> remove_link(const std::string& name) {
   if (!route) return std::unexpected(route.error());
   const auto index = route->index_of(name);
   if (!index) return false;
-  if (!route->is_dummy(name)) return std::unexpected(name + " is no dummy link: not ours to remove");
+  if (name != kNodeLocalLink && !route->is_dummy(name))
+    return std::unexpected(name + " is no dummy link: not ours to remove");
   if (const int code = route->remove_link(*index); code < 0) return failed("cannot remove the link " + name, code);
   return true;
 }

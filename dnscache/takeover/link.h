@@ -18,7 +18,7 @@ std::expected<std::string, std::string> raise_link(const std::string& name, std:
 // Removes these addresses from our interface or `lo`, and a link of ours that has none left. Absent ones are no error.
 std::expected<void, std::string> lower_link(const std::string& name, std::span<const IpAddress> addresses);
 
-// A link with all its addresses. False: there was none of that name.
+// A dummy link, or whatever bears NodeLocal's name, with all its addresses. False: there was none of that name.
 std::expected<bool, std::string> remove_link(const std::string& name);
 
 // Whether this kernel has dummy links: one is made and removed.
