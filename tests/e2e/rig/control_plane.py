@@ -59,7 +59,8 @@ _ISSUER = "https://kubernetes.default.svc.cluster.local"
 class ControlPlane:
     host, host6 = ports.V4, ports.V6
 
-    def __init__(self, directory, binaries):
+    def __init__(self, directory, binaries, controller_flags=()):
+        self._controller_flags = controller_flags
         self.directory = str(directory)
         self._binaries = binaries
         self._processes = {}
@@ -161,9 +162,8 @@ class ControlPlane:
                   "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
 
     def _start_components(self):
-        # kwok's heartbeats are late on a crowded machine, and it never makes a pod ready again that was marked for it.
         self._run("kube-controller-manager", f"--kubeconfig={self._write_kubeconfig('system:kube-controller-manager')}",
-                  "--leader-elect=false", "--secure-port=0", "--node-monitor-grace-period=10m", f"--root-ca-file={self.ca_file}",
+                  "--leader-elect=false", "--secure-port=0", *self._controller_flags, f"--root-ca-file={self.ca_file}",
                   f"--service-account-private-key-file={self._signing[0]}", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
         self._start_scheduler()
         stages = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stages.yaml")
