@@ -26,11 +26,6 @@ using namespace interrupt;
 
 constexpr unsigned kTries = 5;  // of a change that somebody else's came in between of
 
-std::string describe(const HttpReply& reply) {
-  const kube::Status status = kube::read_status(reply);
-  return reply.status == 0 ? status.message : std::to_string(status.code) + " " + status.message;
-}
-
 class NodeLock {
  public:
   NodeLock(const Config& config, const std::string& api_server)
@@ -56,7 +51,7 @@ class NodeLock {
       }
       const HttpReply reply = api_.ask(kube::annotate_node(server_, *node, to_text(mine)));
       if (reply.ok()) return std::nullopt;
-      if (reply.status != 409) return "the node cannot be marked: " + describe(reply);
+      if (reply.status != 409) return "the node cannot be marked: " + kube::describe(reply);
     }
     return "the node is changed by others all the time";
   }
@@ -73,7 +68,7 @@ class NodeLock {
       if (!patch) return std::nullopt;
       const HttpReply reply = api_.ask(std::move(*patch));
       if (reply.ok()) return std::nullopt;
-      if (reply.status != 422) return "the marks cannot be taken away: " + describe(reply);
+      if (reply.status != 422) return "the marks cannot be taken away: " + kube::describe(reply);
     }
     return "the node is changed by others all the time";
   }
@@ -87,7 +82,7 @@ class NodeLock {
     const HttpReply reply = api_.ask(kube::get_node(server_, config_.node_name));
     const auto json = parse_json(reply.body);
     auto node = reply.ok() && json ? kube::read_node(*json) : std::nullopt;
-    if (!node) return std::unexpected("the node " + config_.node_name + " cannot be read: " + describe(reply));
+    if (!node) return std::unexpected("the node " + config_.node_name + " cannot be read: " + kube::describe(reply));
     return std::move(*node);
   }
 

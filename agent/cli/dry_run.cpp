@@ -23,11 +23,6 @@ using namespace interrupt;
 constexpr unsigned kPageSize = 50;
 constexpr std::size_t kMaxPods = 2048;  // as many as a drain looks after
 
-std::string describe(const HttpReply& reply) {
-  const kube::Status status = kube::read_status(reply);
-  return reply.status == 0 ? status.message : std::to_string(status.code) + " " + status.message;
-}
-
 struct Api {
   io::HttpConversation conversation;
   kube::Server server;
@@ -39,7 +34,7 @@ std::expected<std::vector<kube::LabelledPod>, std::string> read_pods(Api& api, c
   std::string token;
   do {
     const HttpReply reply = api.ask(kube::list_pods(api.server, node, kPageSize, token));
-    if (!reply.ok()) return std::unexpected("the pods of " + node + " cannot be read: " + describe(reply));
+    if (!reply.ok()) return std::unexpected("the pods of " + node + " cannot be read: " + kube::describe(reply));
     auto page = kube::read_labelled_page(reply.body);
     if (!page) return std::unexpected("the pods of " + node + " cannot be read: " + page.error());
     for (kube::LabelledPod& pod : page->pods)
@@ -53,7 +48,7 @@ std::expected<std::vector<kube::LabelledPod>, std::string> read_pods(Api& api, c
 std::expected<std::vector<kube::Budget>, std::string> read_budgets(Api& api) {
   const HttpReply reply = api.ask(kube::list_budgets(api.server));
   if (reply.status == 403) return std::unexpected("not permitted");
-  if (!reply.ok()) return std::unexpected(describe(reply));
+  if (!reply.ok()) return std::unexpected(kube::describe(reply));
   return kube::read_budgets(reply.body);
 }
 
@@ -75,9 +70,9 @@ Json try_pod(Api& api, const Rehearsed& row) {
   if (evicted.ok()) return {{"granted", true}, {"text", "eviction granted"}};
   const bool budget = kube::read_status(evicted).disruption_budget;
   const HttpReply deleted = api.ask(kube::delete_pod(api.server, pod, row.grace.count(), true));
-  const std::string first = budget ? "its budget refuses" : "eviction: " + describe(evicted);
+  const std::string first = budget ? "its budget refuses" : "eviction: " + kube::describe(evicted);
   if (deleted.ok()) return {{"granted", true}, {"text", first + "; deletion granted"}};
-  return {{"granted", false}, {"text", first + "; deletion: " + describe(deleted)}};
+  return {{"granted", false}, {"text", first + "; deletion: " + kube::describe(deleted)}};
 }
 
 Json pod_json(Api& api, const Rehearsed& row, Instant noticed, bool drains) {
@@ -112,7 +107,7 @@ std::expected<Json, std::string> dry_run(const DrainCommand& command, const Conf
   const bool drains = treatment == Treatment::Drain || treatment == Treatment::DrainAt;
 
   const HttpReply reply = api.ask(kube::get_node(api.server, config.node_name));
-  if (!reply.ok()) return std::unexpected("the node " + config.node_name + " cannot be read: " + describe(reply));
+  if (!reply.ok()) return std::unexpected("the node " + config.node_name + " cannot be read: " + kube::describe(reply));
   const auto json = parse_json(reply.body);
   const auto node = json ? kube::read_node(*json) : std::nullopt;
   if (!node) return std::unexpected("the node " + config.node_name + " cannot be read: not a Node");

@@ -35,4 +35,9 @@ Status read_status(const HttpReply& reply) {
   return status;
 }
 
+std::string describe(const HttpReply& reply) {
+  const Status status = read_status(reply);
+  return reply.status == 0 ? status.message : std::to_string(status.code) + " " + status.message;
+}
+
 }  // namespace lastlight::kube

@@ -21,5 +21,7 @@ struct Status {
 
 Status read_status(const HttpReply& reply);
 Status read_status(const Json& json);
+// "409 the object has been modified"; of a request that nobody answered, why.
+std::string describe(const HttpReply& reply);
 
 }  // namespace lastlight::kube
