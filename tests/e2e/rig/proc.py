@@ -14,8 +14,23 @@ import signal
 import subprocess
 import time
 
+from rig.measure import family
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded here: the child must not load libraries between fork and exec
+
+
+def doing(pid):
+    """Where the kernel has `pid` and its descendants: a process that does not end is asked why."""
+    found = []
+    for each in sorted(family(pid)):
+        try:
+            with open(f"/proc/{each}/stat", encoding="ascii", errors="replace") as stat, open(f"/proc/{each}/wchan", encoding="ascii") as where:
+                fields = stat.read().rpartition(")")[2].split()
+                found.append(f"{each} is {fields[0]} in {where.read() or 0}, {fields[11]} + {fields[12]} ticks")
+        except OSError:
+            continue  # it has just ended
+    return "; ".join(found)
 
 
 class RigFailure(AssertionError):
@@ -58,7 +73,7 @@ class Process:
         try:
             return self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise RigFailure(f"{self.name} still runs after {timeout} s\n{self.tail()}") from None
+            raise RigFailure(f"{self.name} still runs after {timeout} s: {doing(self.pid)}\n{self.tail()}") from None
 
     def stop(self, grace=10):
         """SIGTERM, and SIGKILL when that has not ended it after `grace` seconds; returns the exit code."""
