@@ -85,6 +85,7 @@ def test_a_thousand_clients_ask_one_cold_name_and_the_upstream_is_asked_once(age
             query = dns.message.make_query(name, "A", use_edns=-1)
             query.id = number
             questions[number] = query
+        for number, query in list(questions.items()):
             clients[number % 200].send(query.to_wire())
             asked.append(number)
         for number in range(1000):
@@ -93,7 +94,9 @@ def test_a_thousand_clients_ask_one_cold_name_and_the_upstream_is_asked_once(age
             assert query.is_response(message) and message.answer
             assert message.question[0].name.to_text() == query.question[0].name.to_text(), "its own case"
             assert message.id % 200 == number % 200, "its own socket"
-    assert not questions and len(held) == 1
+    assert not questions and held
+    metrics = agent.metrics()  # a busy machine may make the thousand take longer than a turn, of 800 ms before anything is learned
+    assert metrics["lastlight_upstream_queries_total"] - metrics["lastlight_upstream_retries_total"] == 1
 
 
 def test_a_flood_of_names_takes_neither_the_memory_nor_the_names_in_use(agent_factory, coredns_factory):
