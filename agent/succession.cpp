@@ -137,6 +137,7 @@ void Succession::stand_by() {
 }
 
 void Succession::become_owner() {
+  serves_ = true;
   if (predecessor_) send_message(predecessor_.get(), Message::with_text(Message::Type::Ready, {}));
   if (!listener_ && !standby_ && !directory_.empty()) listener_ = handover::listen(directory_);
 }

@@ -34,6 +34,8 @@ class Succession {
   io::FileDescriptor take_image() { return std::move(image_); }
   void give_image(const io::FileDescriptor& image);  // our worker's; an empty one: there is none
   bool standby() const { return standby_; }
+  // The lease and the link are ours to remove: nobody before us serves still, nobody after us already.
+  bool owns() const { return !standby_ && (serves_ || !predecessor_); }
   void end() { ended_ = true; }  // nothing is resumed any more
 
   // Its part of the poll: three descriptors, and what is to be read of them.
@@ -59,6 +61,7 @@ class Succession {
   io::FileDescriptor predecessor_;
   io::FileDescriptor listener_;
   io::FileDescriptor successor_;
+  bool serves_ = false;      // our worker did
   bool standby_ = false;     // the successor serves
   bool superseded_ = false;  // it did: its own successor serves now, and its end is no turn of ours
   bool ended_ = false;

@@ -214,7 +214,7 @@ void Supervisor::end(int code) {
   succession_.end();
   held_.close_all();
   commands_.kill_all();
-  if (!succession_.standby()) takeover_.undo();  // the owner's alone
+  if (succession_.owns()) takeover_.undo();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@ silently until it is told to leave. Nothing is lost, and an older container that
 import os
 import re
 import signal
+import socket
 import time
 
 import pytest
@@ -13,11 +14,13 @@ from rig.agent import parse_metrics, write_config, zone
 from rig.asking import Asker
 from rig.measure import family
 from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS
-from rig.proc import Process, wait_until
+from rig.proc import Process, has_ended, wait_until
 from rig.steady import Steady
-from test_takeover_lease import US, start_coredns
+from test_takeover_lease import BATCH, US, start_coredns
 
 UPSTREAM_SOCKETS = 8  # that are open toward one upstream over UDP
+CONFIG = {"http": {"listen": "127.0.0.1:9253", "status": ""}, "interruption": {"source": "none"}, "takeover": {"mode": "intercept"},
+          "dns": {"listen": [CLUSTER_IP, CLUSTER_IP6], "zones": [zone(".", f"{COREDNS}:5300")]}}
 _SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9253/metrics', timeout=2).read().decode(), end='')"
 
 
@@ -29,10 +32,9 @@ def start(cluster_net, coredns_factory, agent_binary, tmp_path, request):
     start_coredns(cluster_net, tmp_path, request)
     run = tmp_path / "run"
     run.mkdir(mode=0o700)
-    config = write_config(tmp_path, {"http": {"listen": "127.0.0.1:9253", "status": ""}, "interruption": {"source": "none"}, "takeover": {"mode": "intercept"},
-                                     "dns": {"listen": [CLUSTER_IP, CLUSTER_IP6], "zones": [zone(".", f"{COREDNS}:5300")]}})
+    config = write_config(tmp_path, CONFIG)
 
-    def started(pod, until="state=held"):
+    def started(pod, until="state=held", config=config):
         with cluster_net.node:
             made = Process(f"lastlight-{pod}", [agent_binary, "run", "--config", config], str(tmp_path), env={"POD_UID": pod, "LASTLIGHT_RUN_DIR": str(run)})
         request.addfinalizer(made.stop)
@@ -154,7 +156,41 @@ def test_the_old_one_serves_again_when_the_new_one_dies(start, cluster_net):
         again = time.monotonic()
         wait_until(lambda: len(pod.answers(again)) > 20, 5, "more answers")
     print(f"served again {again - killed:.2f} s after the kill, {len(pod.lost(kinds=('kept', 'fresh')))} lost")
-    assert len(pod.lost(kinds=("kept", "fresh"))) <= 2 and pod.answered_by() == {US}  # what the killed one had in its hand
+    assert len(pod.lost(kinds=("kept", "fresh"))) <= BATCH and pod.answered_by() == {US}  # what the killed one had in its hand
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "worker"])
+def test_the_old_one_serves_on_when_the_new_one_dies_before_it_is_ready(start, cluster_net, tmp_path, victim):
+    """It has the sockets, and its worker waits for a configuration that nobody writes."""
+    old = start("pod-a")
+    os.mkfifo(tmp_path / "never.yaml")
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod, Asker(cluster_net.node, CLUSTER_IP) as local:
+        wait_until(lambda: US in pod.answered_by() and US in local.answered_by(), 5, "answers")
+        new = start("pod-b", until="handover.adopted", config=str(tmp_path / "never.yaml"))
+        (worker,) = wait_until(lambda: family(new.pid) - {new.pid}, 5, "its worker", new)
+        os.kill({"supervisor": new.pid, "worker": worker}[victim], signal.SIGKILL)
+        wait_until(lambda: new.exit_code() is not None and has_ended(worker), 10, "its end")
+        third = start("pod-c")  # the old one can still be succeeded
+        wait_until(lambda: "agent.standby waiting=true" in old.output(), 5, "the old one to wait", old, third)
+        last = time.monotonic()
+        wait_until(lambda: len(pod.answers(last)) > 20 and len(local.answers(last)) > 20, 5, "more answers")
+    assert pod.lost() + local.lost() == [] and pod.answered_by() == local.answered_by() == {US}
+    assert "image=yes" in third.output() and "handover.resumed" not in old.output() and "state=lost" not in old.output()
+
+
+def test_a_new_one_that_cannot_serve_takes_neither_lease_nor_link_along(start, cluster_net, tmp_path):
+    """It has the takeover raised, and then its HTTP port is somebody else's: what it leaves behind is the old one's."""
+    old = start("pod-a")
+    with cluster_net.node, socket.create_server(("127.0.0.1", 0)) as taken:
+        config = write_config(tmp_path, {**CONFIG, "http": {"listen": f"127.0.0.1:{taken.getsockname()[1]}", "status": ""}}, "taken.yaml")
+        with Asker(cluster_net.pod, CLUSTER_IP) as pod, Asker(cluster_net.node, CLUSTER_IP) as local:
+            wait_until(lambda: US in pod.answered_by() and US in local.answered_by(), 5, "answers")
+            new = start("pod-b", until="handover.adopted", config=config)
+            assert new.wait(10) != 0
+            ended = time.monotonic()
+            wait_until(lambda: len(pod.answers(ended)) > 50 and len(local.answers(ended)) > 50, 5, "more answers")
+    assert pod.lost() + local.lost() == [] and pod.answered_by() == local.answered_by() == {US}
+    assert "handover.standby" not in old.output() and "state=lost" not in old.output() and cluster_net.dns_entries() == []
 
 
 def test_an_older_container_started_again_takes_nothing_back(start, cluster_net):

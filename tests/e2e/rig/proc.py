@@ -106,6 +106,15 @@ class Process:
         self.stop()
 
 
+def has_ended(pid):
+    """Whether a process that need not be ours has: its descriptors are closed then, also when nobody has waited for it yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
+            return stat.read().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def wait_until(condition, timeout, what, *processes, interval=0.05):
     """Polls `condition` until it returns something true, and returns that.
 
