@@ -115,6 +115,7 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       takeover_(loop_, {.renew = [this] { return server_.renew_leases(); },
                         .run_child = [this](std::span<const std::string> words) { return supervisor_.takeover(words); },
                         .changed = [this](Takeover::State state) { on_takeover(state); }}),
+      address_events_(loop_, [this] { takeover_.check(); }),
       interruption_(
           loop_, config_, api_server_, metadata_client_, api_client_,
           {.drain_started = [this] { on_drain_started(); },
@@ -146,6 +147,7 @@ int App::run() {
   supervisor_.name_commands(config_.hooks.commands.empty() ? std::string_view() : config_.hooks.commands_directory);
   restore_cache(supervisor_.image(), forwarder_, loop_);
   addresses_.start();
+  follow_node_addresses();
   http_.start(config_.http);
   interruption_.start();
   supervisor_.ready();
@@ -276,6 +278,13 @@ void App::on_takeover(Takeover::State state) {
   log::error("takeover.bypassed", {{"addresses", where}, {"advice", kBypassedAdvice}});
   node_events_.warn("DNSTakeoverBypassed",
                     "Queries to " + where + " are answered by somebody else. " + std::string(kBypassedAdvice));
+}
+
+// Without it what is lost is noticed by the next renewal.
+void App::follow_node_addresses() {
+  if (config_.takeover.mode == TakeoverConfig::Mode::None) return;
+  if (const auto started = address_events_.start(); !started)
+    log::warn("takeover.addresses_not_followed", {{"error", started.error()}});
 }
 
 void App::measure_lag() {

@@ -13,6 +13,7 @@
 #include "agent/http/routes.h"
 #include "agent/http_listeners.h"
 #include "agent/interruption.h"
+#include "agent/io/address_events.h"
 #include "agent/io/http_client.h"
 #include "agent/io/loop.h"
 #include "agent/io/signal.h"
@@ -56,6 +57,7 @@ class App {
   void on_terminate();
   void settle_leaving();
   void on_takeover(Takeover::State state);
+  void follow_node_addresses();
   void measure_lag();
   void count_metadata_packets();
   metrics::Scrape scrape() const;
@@ -87,6 +89,7 @@ class App {
   Addresses addresses_;
   Reloading reloading_;
   Takeover takeover_;
+  io::AddressEvents address_events_;
   Interruption interruption_;
 
   Control control_;

@@ -27,6 +27,10 @@ void Takeover::on_child_done(int exit_code) {
   turn();
 }
 
+void Takeover::check() {
+  if (renewed() || state_ == State::Lost) turn();
+}
+
 void Takeover::set_bypassed(bool bypassed) {
   bypassed_ = bypassed;
   if (renewed()) set(bypassed_ ? State::Bypassed : State::Held);

@@ -1,6 +1,7 @@
 // Keeps the takeover in place while we serve: has the privileged child raise it, renews the lease from the serving
-// loop, and has it repaired when a renewal fails (the rule set or an address is gone; noticed within one renewal,
-// without listening to the kernel's events). Changes nothing of the node itself, answers no query.
+// loop, and has it repaired when a renewal fails: the rule set or an address is gone, or a link is down. Noticed within
+// one renewal, and at once when told that the node's addresses changed; nftables' events, which kube-proxy floods, are
+// not listened to. Changes nothing of the node itself, answers no query.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +44,8 @@ class Takeover {
   // Again with another plan (a second address family became known): it is raised anew.
   void start(dns::TakeoverPlan plan);
   void on_child_done(int exit_code);
+  // Addresses or links of the node changed: is the lease still taken?
+  void check();
   // Whether somebody else answers at our addresses while the lease is held.
   void set_bypassed(bool bypassed);
   // A successor renews the lease; or it is gone, and it is ours to raise.

@@ -38,8 +38,9 @@ class Writer {
   std::string output() const {
     const auto lease = std::chrono::duration_cast<std::chrono::milliseconds>(plan_.lease).count();
     const std::string own = ip_ + " saddr { " + own_ + " } ";
-    return rule(own + "udp sport " + port_ + " udp dport " + std::to_string(kRenewPort) + " update " + live_ + " { " +
-                ip_ + " saddr timeout " + std::to_string(lease) + "ms } drop") +
+    // What leaves by another interface was for an address that is not here any more, though a socket has it.
+    return rule("oifname \"lo\" " + own + "udp sport " + port_ + " udp dport " + std::to_string(kRenewPort) +
+                " update " + live_ + " { " + ip_ + " saddr timeout " + std::to_string(lease) + "ms } drop") +
            rule(own + "udp sport " + port_ + " notrack") + rule(own + "tcp sport " + port_ + " notrack") +
            rule(ip_ + " daddr " + live_ + " udp dport " + port_ + " notrack") +
            rule(ip_ + " daddr " + live_ + " tcp dport " + port_ + " notrack");

@@ -3,8 +3,9 @@
 // A query to a taken-over address skips connection tracking, and with it kube-proxy's DNAT, only while the address is
 // in a set whose elements time out *and* a socket of ours is bound there: so a dead process is noticed at once, a hung
 // one when the lease ends. The serving loop renews the lease by an empty datagram from its listening socket to port 9
-// of the same address, which a rule turns into a set update and drops. Replies are never tracked: one late answer would
-// make an entry that pins its client's port to a dead address.
+// of the same address, which a rule turns into a set update and drops, where it would have stayed on this node: it does
+// not while the link is down. Replies are never tracked: one late answer would make an entry that pins its client's
+// port to a dead address.
 //
 // Sets and chains are created once and only their rules replaced, so repeating `up` keeps a running lease.
 #pragma once

@@ -3,7 +3,7 @@
     with Asker(net.pod, CLUSTER_IP) as asker: ...; asker.lost(), asker.answered_by(since), asker.worst()
 
 Each tick one question leaves from a source port that is kept and one from a fresh one, both over UDP, and one over a TCP
-connection of its own. A question has a second to be answered; nobody asks again. Answers are told apart by their A record.
+connection of its own. Nobody asks again: what is not answered after PATIENCE was lost, not late. Answers are told apart by their A record.
 """
 
 import select
@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-TIMEOUT = 1.0
+PATIENCE, TCP_PATIENCE, LAST_PATIENCE = 5.0, 2.0, 1.0  # seconds; the last when the block ends
 NAME = b"\x03hot\x07example\x03org\x00\x00\x01\x00\x01"
 
 
@@ -54,7 +54,7 @@ class Asker:
     def _udp(self):
         kept, waiting, ident = self._socket(), {}, 0
         due = time.monotonic()
-        while not self._ending.is_set() or (waiting and time.monotonic() < due + TIMEOUT):
+        while not self._ending.is_set() or (waiting and time.monotonic() < due + LAST_PATIENCE):
             now = time.monotonic()
             if now >= due and not self._ending.is_set():
                 due += self._every
@@ -70,7 +70,7 @@ class Asker:
             ready, _, _ = select.select({via for _, via in waiting.values()} | {kept}, [], [], max(0, min(due - time.monotonic(), 0.01)))
             for via in ready:
                 self._receive(via, waiting)
-            for key in [key for key, (one, _) in waiting.items() if one.answered or now > one.sent + TIMEOUT]:
+            for key in [key for key, (one, _) in waiting.items() if one.answered or now > one.sent + PATIENCE]:
                 _, via = waiting.pop(key)
                 if via is not kept:
                     via.close()
@@ -91,8 +91,8 @@ class Asker:
             one = Asked("tcp", time.monotonic())
             self.asked.append(one)
             try:
-                with socket.create_connection(self._to, TIMEOUT) as via:
-                    via.settimeout(TIMEOUT)
+                with socket.create_connection(self._to, TCP_PATIENCE) as via:
+                    via.settimeout(TCP_PATIENCE)
                     query = question(7)
                     via.sendall(struct.pack("!H", len(query)) + query)
                     message = b""
@@ -117,7 +117,7 @@ class Asker:
             thread.join(10)
 
     def lost(self, since=0.0, until=float("inf"), kinds=("kept", "fresh", "tcp")):
-        """Those not answered; wait a second (or end the block) before asking about the recent past."""
+        """Those not answered; end the block before asking about the recent past."""
         return [one for one in self.asked if not one.answered and since <= one.sent < until and one.kind in kinds]
 
     def answers(self, since=0.0):
