@@ -8,10 +8,12 @@
 #include <initializer_list>
 #include <vector>
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,7 +54,7 @@ constexpr long kAllowed[] = {
     // sockets and pipes
     SYS_recvmsg, SYS_sendmsg, SYS_readv, SYS_writev, SYS_bind, SYS_listen, SYS_accept, SYS_accept4, SYS_connect,
     SYS_getsockname, SYS_getpeername, SYS_getsockopt, SYS_setsockopt, SYS_shutdown, SYS_pipe2, SYS_dup, SYS_dup3,
-    SYS_close, SYS_close_range, SYS_fcntl, SYS_ioctl,
+    SYS_close, SYS_close_range,
     // waiting
     SYS_epoll_create1, SYS_epoll_ctl, SYS_eventfd2, SYS_ppoll, SYS_pselect6, SYS_timerfd_create, SYS_timerfd_settime,
     SYS_nanosleep, SYS_clock_nanosleep, SYS_clock_gettime, SYS_clock_getres, SYS_gettimeofday, SYS_restart_syscall,
@@ -109,6 +111,14 @@ class Filter {
     code_.push_back(answer(SECCOMP_RET_ALLOW));
     code_.push_back(load_number());
   }
+  // With this argument.
+  void refuse(long number, Condition condition) {
+    code_.push_back(skip_unless(static_cast<std::uint32_t>(number), 4));
+    code_.push_back(load(offsetof(seccomp_data, args) + sizeof(std::uint64_t) * condition.argument));
+    code_.push_back(skip_unless(condition.is, 1));
+    code_.push_back(answer(kNotThere));
+    code_.push_back(load_number());
+  }
   bool install() {
     code_.push_back(answer(kNotThere));
     sock_fprog program{static_cast<unsigned short>(code_.size()), code_.data()};
@@ -130,6 +140,13 @@ std::expected<void, std::string> confine() {
   Filter filter;
   for (const long number : kAllowed)
     filter.allow(number);
+  // By whose means the kernel sends a signal to another process, as kill(2) would, or types into a terminal.
+  for (const int command : {F_SETOWN, F_SETOWN_EX, F_SETSIG})
+    filter.refuse(SYS_fcntl, {1, static_cast<std::uint32_t>(command)});
+  for (const int request : {FIOSETOWN, SIOCSPGRP, TIOCSTI})
+    filter.refuse(SYS_ioctl, {1, static_cast<std::uint32_t>(request)});
+  filter.allow(SYS_fcntl);
+  filter.allow(SYS_ioctl);
   for (const int family : {AF_INET, AF_INET6, AF_UNIX})
     filter.allow(SYS_socket, {{0, static_cast<std::uint32_t>(family)}});
   filter.allow(SYS_socket, {{0, AF_NETLINK}, {2, NETLINK_ROUTE}});

@@ -1,6 +1,6 @@
 // The worker's seccomp(2) filter: the system calls of a process that answers DNS, asks HTTP and writes two small files,
 // and no others. A call that is not on the list does not exist for it (ENOSYS): execve, fork and threads, ptrace,
-// mount, namespaces, bpf, io_uring, kill, socket families other than IP, Unix and rtnetlink.
+// mount, namespaces, bpf, io_uring, kill and fcntl(2)'s F_SETOWN, socket families other than IP, Unix and rtnetlink.
 //
 // ENOSYS rather than the end of the process: libraries that try something newer fall back as they do on an older
 // kernel, and a call nobody foresaw must not take the node's DNS away. A list of what is allowed rather than of what is

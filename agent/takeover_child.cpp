@@ -1,7 +1,5 @@
 #include "agent/takeover_child.h"
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -11,6 +9,7 @@
 
 #include "agent/programs.h"
 #include "agent/say.h"
+#include "dnscache/takeover/plan.h"
 
 namespace lastlight {
 
@@ -19,8 +18,7 @@ int exit_code(int status) {
 }
 
 void TakeoverChild::ask(std::vector<std::string> words) {
-  constexpr std::array kVerbs = {"up", "repair", "release", "down"};
-  if (!words.empty() && std::ranges::find(kVerbs, words.front()) != kVerbs.end()) start(std::move(words));
+  if (!words.empty() && dns::is_verb(words.front())) start(std::move(words));
 }
 
 void TakeoverChild::start(std::vector<std::string> words) {

@@ -1,7 +1,5 @@
 #include "agent/cli/takeover.h"
 
-#include <algorithm>
-#include <array>
 #include <ostream>
 
 #include "agent/cli/exempt.h"
@@ -51,8 +49,7 @@ int takeover(std::span<const std::string> words, std::ostream& out, std::ostream
     return 0;
   }
   if (verb == "exempt") return ended(verb, exempt(words.subspan(1)), errors);
-  constexpr std::array kVerbs = {"up", "repair", "release", "down"};
-  if (std::ranges::find(kVerbs, verb) == kVerbs.end()) {
+  if (!dns::is_verb(verb)) {
     errors << "usage: lastlight takeover up|repair|release|down [--interface NAME] [--port N] [--lease-ms N] "
               "[--cluster-ip IP]... [--link-local IP=FALLBACK]...\n";
     return 2;

@@ -14,6 +14,11 @@
 
 namespace lastlight::dns {
 
+// What the privileged child does about a plan.
+constexpr bool is_verb(std::string_view word) {
+  return word == "up" || word == "repair" || word == "release" || word == "down";
+}
+
 // Where the empty datagrams that renew the lease go: discard (RFC 863).
 inline constexpr std::uint16_t kRenewPort = 9;
 

@@ -5,7 +5,9 @@
 #include <csignal>
 #include <cstdio>
 
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -69,6 +71,14 @@ TEST_CASE("a confined process can neither start another nor reach beyond its soc
           HOLDS(is_not_there(::unshare(CLONE_NEWUSER)));
           HOLDS(is_not_there(::kill(parent, 0)));
           HOLDS(is_not_there(::syscall(SYS_tgkill, parent, parent, 0)));
+          const int socket = ::socket(AF_INET, SOCK_DGRAM, 0);
+          HOLDS(is_not_there(::fcntl(socket, F_SETOWN, parent)));
+          HOLDS(is_not_there(::fcntl(socket, F_SETSIG, SIGKILL)));
+          f_owner_ex owner{F_OWNER_PID, parent};
+          HOLDS(is_not_there(::fcntl(socket, F_SETOWN_EX, &owner)));
+          HOLDS(is_not_there(::ioctl(socket, FIOSETOWN, &parent)));
+          HOLDS(is_not_there(::ioctl(socket, SIOCSPGRP, &parent)));
+          HOLDS(::fcntl(socket, F_SETFL, O_NONBLOCK) == 0);
           HOLDS(is_not_there(::syscall(SYS_bpf, 0, nullptr, 0)));
           HOLDS(is_not_there(::syscall(SYS_seccomp, 0, 0, nullptr)));
           HOLDS(is_not_there(::socket(AF_PACKET, SOCK_RAW, 0)));
