@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "agent/cli/usage.h"
 #include "agent/config_file.h"
 #include "agent/version.h"
 
@@ -56,14 +57,10 @@ void commands_of(const CLI::App& app, const std::string& before, std::string& ou
   }
 }
 
-constexpr const char* kTakeover = R"(.SS takeover up|repair|release|down
-Changes the node's network as the running agent asks it to.
-.TP
-\fB\-\-interface\fR \fINAME\fR, \fB\-\-port\fR \fIN\fR, \fB\-\-lease\-ms\fR \fIN\fR, \fB\-\-cluster\-ip\fR \fIIP\fR, \fB\-\-link\-local\fR \fIIP=FALLBACK\fR
-The plan; the last two may be repeated.
-.SS uninstall
-Takes rules, link and run directory of lastlight off this node; \fB\-\-node\-local\fR what NodeLocal DNSCache left. \fBuninstall \-\-help\fR lists its flags.
-)";
+// A text with columns of its own.
+std::string as_it_is(const char* text) {
+  return ".nf\n" + plain(text) + ".fi\n";
+}
 
 constexpr const char* kTail = R"(.SH EXIT STATUS
 .TP
@@ -74,7 +71,7 @@ Done, or the answer is yes.
 It failed, or the answer is no; standard error says why and what to do.
 .TP
 .B 2
-The command line is wrong.
+The command line is wrong, or (doctor) names what cannot be read.
 .SH SIGNALS
 .TP
 .B SIGTERM
@@ -104,7 +101,8 @@ std::string manual(const CLI::App& app) {
   out += ".SH SYNOPSIS\n.B lastlight\n.I command\n.RI [ options ]\n.PP\n.B lastlight \\-\\-man\n";
   out += ".SH COMMANDS\nEach takes \\fB\\-\\-help\\fR.\n";
   commands_of(app, "", out);
-  out += kTakeover;
+  out += ".SS uninstall\n" + as_it_is(kUninstallUsage);
+  out += ".SS takeover\n" + as_it_is(kTakeoverUsage);
   out += ".SH ENVIRONMENT\nFlags win over the environment, that over files.\n";
   for (const OverrideName& name : override_names()) {
     if (!name.environment.empty())

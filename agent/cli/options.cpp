@@ -1,6 +1,7 @@
 #include "agent/cli/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <sstream>
@@ -27,9 +28,26 @@ void add_config_options(CLI::App& command, Command& out, std::map<std::string_vi
 }
 
 void add_output_option(CLI::App& command, Output& out) {
-  command.add_option("--output,-o", out, "text or json")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Output>{{"text", Output::Text}, {"json", Output::Json}},
-                                          CLI::ignore_case));
+  command
+      .add_option_function<std::string>(
+          "--output,-o", [&out](const std::string& word) { out = word == "json" ? Output::Json : Output::Text; },
+          "text or json")
+      ->type_name("WORD")
+      ->check([](const std::string& word) {
+        return word == "text" || word == "json" ? std::string() : "takes text or json, not '" + word + "'";
+      });
+}
+
+// What is wrong with the first word, or nothing: it is a flag or a command.
+std::optional<std::string> no_command(const CLI::App& app, std::string_view word) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  if (word.starts_with('-') || std::ranges::find(commands, word, &CLI::App::get_name) != commands.end())
+    return std::nullopt;
+  std::string out = word.empty() ? "a command is missing" : "no command '" + std::string(word) + "'";
+  out += "; there are";
+  for (const CLI::App* each : commands)
+    out += " " + each->get_name() + ",";
+  return out + " uninstall (--help says what each does)\n";
 }
 
 // As the command line spells it.
@@ -134,7 +152,7 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
                      "A file, or - : what `kubectl get networkpolicies -A -o json` prints");
   doctor->add_option("--pid", out.doctor.pid, "A process of the pod whose network is asked from; else the first found")
       ->check(CLI::PositiveNumber);
-  status->add_option("--url", out.url, "Where it serves HTTP")->capture_default_str();
+  status->add_option("--url", out.url, "Where it serves HTTP; else port 9253 of NODE_IP, then of loopback");
   CLI::App* drain = app.add_subcommand("drain", "Try a drain of this node: a dry run, unless --for-real");
   DrainWords drain_words;
   add_drain_options(*drain, out.drain, drain_words);
@@ -148,6 +166,7 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
   sources->require_option(1, 3);
 
   if (argc == 2 && std::string_view(argv[1]) == "--man") return std::unexpected(Usage{0, manual(app)});
+  if (const auto wrong = no_command(app, argc > 1 ? argv[1] : "")) return std::unexpected(Usage{2, *wrong});
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {  // the library's only way to say so

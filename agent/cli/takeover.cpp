@@ -5,6 +5,7 @@
 #include "agent/cli/exempt.h"
 #include "agent/cli/inspect.h"
 #include "agent/cli/uninstall.h"
+#include "agent/cli/usage.h"
 #include "dnscache/takeover/link.h"
 #include "dnscache/takeover/nftables.h"
 #include "dnscache/takeover/ruleset.h"
@@ -49,9 +50,12 @@ int takeover(std::span<const std::string> words, std::ostream& out, std::ostream
     return 0;
   }
   if (verb == "exempt") return ended(verb, exempt(words.subspan(1)), errors);
+  if (verb == "--help") {
+    out << kTakeoverUsage;
+    return 0;
+  }
   if (!dns::is_verb(verb)) {
-    errors << "usage: lastlight takeover up|repair|release|down [--interface NAME] [--port N] [--lease-ms N] "
-              "[--cluster-ip IP]... [--link-local IP=FALLBACK]...\n";
+    errors << kTakeoverUsage;
     return 2;
   }
   const auto plan = dns::parse_arguments(words.subspan(1));

@@ -1,7 +1,6 @@
 #include "agent/cli/uninstall.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include <sys/un.h>
 
 #include "agent/base/json.h"
+#include "agent/cli/usage.h"
 #include "agent/handover.h"
 #include "agent/io/file_descriptor.h"
 #include "dnscache/takeover/iptables_rules.h"
@@ -26,14 +26,6 @@ namespace {
 
 using Result = std::expected<void, std::string>;
 namespace files = std::filesystem;
-
-constexpr const char* kUsage =
-    "usage: lastlight uninstall [--node-local] [--force] [--interface NAME] [--address IP]...\n"
-    "  Takes rules, link and run directory of lastlight off this node.\n"
-    "  --node-local   instead, what NodeLocal DNSCache left: its iptables rules, by their comments, and its link\n"
-    "  --force        although an agent (with --node-local: NodeLocal DNSCache) runs\n"
-    "  --interface    of takeover.interface (default: lastlight)\n"
-    "  --address      to be taken off lo, where the kernel has no dummy links and the rules are gone already\n";
 
 constexpr const char* kLegacyCommands =
     "  for t in raw filter; do for i in iptables-legacy ip6tables-legacy; do\n"
@@ -190,12 +182,12 @@ Result remove_node_local(const Wanted& wanted, std::ostream& out) {
 
 int uninstall(std::span<const std::string> words, std::ostream& out, std::ostream& errors) {
   if (std::ranges::find(words, "--help") != words.end()) {
-    out << kUsage;
+    out << kUninstallUsage;
     return 0;
   }
   const auto wanted = parse(words);
   if (!wanted) {
-    errors << "lastlight uninstall: " << wanted.error() << "\n" << kUsage;
+    errors << "lastlight uninstall: " << wanted.error() << "\n" << kUninstallUsage;
     return 2;
   }
   const std::string directory = handover::directory_path();

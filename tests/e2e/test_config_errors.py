@@ -178,12 +178,35 @@ def test_run_says_which_port_is_taken(tmp_path):
 # --- the command line
 
 
+COMMANDS = ("run", "check", "version", "status", "cache", "drain", "doctor", "convert", "uninstall", "takeover")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_its_help_and_refuses_what_it_does_not_know(name):
+    asked = command(name, "--help")
+    assert asked.returncode == 0 and "usage" in asked.stdout.lower() and not asked.stderr
+    wrong = command(name, "--colour")
+    assert wrong.returncode == 2 and not wrong.stdout and re.search("--colour|usage:|--help", wrong.stderr), wrong
+
+
 def test_the_command_line_is_checked():
     done = command("version")
     assert done.returncode == 0 and re.fullmatch(r"lastlight \S+\n", done.stdout)
-    for words in ([], ["fly"], ["run", "--colour"], ["drain"], ["status", "--ready", "--alive"]):
+    assert command("--help").returncode == 0
+    for words, said in (((), "a command is missing; there are run, check"), (("fly",), "no command 'fly'; there are run, check"),
+                        (("drain",), "--simulate KIND"), (("status", "--ready", "--alive"), "--ready"), (("check", "-o", "xml"), "takes text or json, not 'xml'"),
+                        (("cache", "flush", "a", "b"), "flush takes NAME"), (("convert",), "--corefile"), (("uninstall", "--interface", "lo"), "not a link of ours"),
+                        (("doctor", "--network-policies", "/nowhere"), "cannot read /nowhere")):
         done = command(*words)
-        assert done.returncode == 2 and done.stderr and not done.stdout, (words, done)
-    for words in (["--help"], ["run", "--help"], ["status", "--help"]):
-        done = command(*words)
-        assert done.returncode == 0 and "Usage" in done.stdout
+        assert done.returncode == 2 and said in done.stderr and not done.stdout, (words, done)
+
+
+def test_what_asks_a_running_agent_says_where_to_ask(tmp_path):
+    for words in (("status",), ("cache", "top"), ("drain", "--cancel")):
+        done = command(*words, env={"LASTLIGHT_RUN_DIR": str(tmp_path)})
+        assert done.returncode == 1 and f"no agent answers at {tmp_path}/control.sock" in done.stderr and "in the agent's pod" in done.stderr, (words, done)
+
+
+def test_every_command_of_the_manual_is_tested_here():
+    named = set(re.findall(r"^\.SS (\w+)", command("--man").stdout, re.MULTILINE))
+    assert named == set(COMMANDS)
