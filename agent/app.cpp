@@ -148,7 +148,7 @@ int App::run() {
   restore_cache(supervisor_.image(), forwarder_, loop_);
   addresses_.start();
   follow_node_addresses();
-  http_.start(config_.http);
+  http_.start(config_.http, config_.node_ip);
   interruption_.start();
   supervisor_.ready();
   control_.serve();
@@ -328,7 +328,7 @@ void App::on_standby(bool waiting) {
   if (leaving_.asked()) settle_leaving();
   if (waiting) return;
   control_.serve();
-  http_.start(config_.http);
+  http_.start(config_.http, config_.node_ip);
   interruption_.start();
 }
 

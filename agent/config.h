@@ -246,8 +246,8 @@ struct KubernetesConfig {
 };
 
 struct HttpConfig {
-  std::string listen = "0.0.0.0:9253";    // /metrics /healthz /readyz; an IP:PORT, empty: off
-  std::string status = "127.0.0.1:9254";  // the status page and /status; likewise
+  std::string listen = "node:9253";       // /metrics /healthz /readyz; an IP:PORT, node:PORT, empty: off
+  std::string status = "127.0.0.1:9254";  // the status page and /status; an IP:PORT, empty: off
   bool operator==(const HttpConfig&) const = default;
 };
 

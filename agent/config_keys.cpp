@@ -45,7 +45,12 @@ bool is_qualified_name(std::string_view given) {
   return !given.empty() && is_qualified_name_or_empty(given);
 }
 bool is_endpoint_or_empty(std::string_view given) {
-  return given.empty() || Endpoint::parse(given, 9253).has_value();
+  return given.empty() || Endpoint::parse(given, 9254).has_value();
+}
+bool is_endpoint_or_node_or_empty(std::string_view given) {
+  if (given.empty()) return true;
+  const auto spec = AddressSpec::parse(given, 9253);
+  return spec && spec->kind != AddressSpec::Kind::Service;
 }
 
 bool is_interface_name(std::string_view given) {
@@ -202,8 +207,8 @@ std::vector<Key> keys_of(KubernetesConfig& kubernetes) {
 }
 
 std::vector<Key> keys_of(HttpConfig& http) {
-  return {text("listen", http.listen, "IP[:PORT], or empty", is_endpoint_or_empty,
-               "/metrics, /healthz and /readyz; empty: off."),
+  return {text("listen", http.listen, "IP[:PORT] or node[:PORT], or empty", is_endpoint_or_node_or_empty,
+               "/metrics, /healthz and /readyz; node: every address where node-ip is not set or not here; empty: off."),
           text("status", http.status, "IP[:PORT], or empty", is_endpoint_or_empty,
                "The status page and /status, for `kubectl port-forward`; empty: off.")};
 }

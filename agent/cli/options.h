@@ -61,7 +61,7 @@ struct Command {
   CacheCommand cache;
   DrainCommand drain;
   DoctorCommand doctor;
-  std::string url = "http://127.0.0.1:9253";
+  std::string url;  // status --ready, --alive; empty: port 9253 of NODE_IP, or of loopback
   // convert: where what is replaced is configured; empty: it is not replaced
   std::string corefile;
   std::string kube_dns_configmap;

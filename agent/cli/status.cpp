@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <iomanip>
 #include <optional>
 #include <ostream>
 #include <sstream>
 #include <tuple>
 #include <utility>
+#include <vector>
 
 #include <unistd.h>
 
+#include "agent/base/address.h"
 #include "agent/cli/ask_agent.h"
 #include "agent/cli/table.h"
 #include "agent/io/http_once.h"
@@ -24,15 +27,19 @@ constexpr int kBar = 40;
 constexpr const char* kClear = "\x1b[H\x1b[J";
 
 int probe(const Command& command, std::ostream& out, std::ostream& errors) {
-  HttpRequest request;
-  request.url = command.url + (command.probe == Command::Probe::Ready ? "/readyz" : "/healthz");
-  const HttpReply reply = io::http_once(std::move(request));
-  if (reply.status == 0) {
-    errors << "lastlight: no answer from " << command.url << ": " << reply.error << '\n';
-    return 1;
+  std::string silent;
+  for (const std::string& url : probe_urls(command.url, std::getenv("NODE_IP"))) {
+    HttpRequest request;
+    request.url = url + (command.probe == Command::Probe::Ready ? "/readyz" : "/healthz");
+    const HttpReply reply = io::http_once(std::move(request));
+    if (reply.status != 0) {
+      (reply.ok() ? out : errors) << reply.body;
+      return reply.ok() ? 0 : 1;
+    }
+    silent += "lastlight: no answer from " + url + ": " + reply.error + '\n';
   }
-  (reply.ok() ? out : errors) << reply.body;
-  return reply.ok() ? 0 : 1;
+  errors << silent;
+  return 1;
 }
 
 // None for null and for what is no number.
@@ -122,6 +129,15 @@ void wait(Duration how_long) {
 }
 
 }  // namespace
+
+std::vector<std::string> probe_urls(const std::string& given, const char* node_ip) {
+  if (!given.empty()) return {given};
+  std::vector<std::string> out;
+  if (const auto address = IpAddress::parse(node_ip != nullptr ? node_ip : ""))
+    out.push_back("http://" + Endpoint{*address, 9253}.to_string());
+  out.emplace_back("http://127.0.0.1:9253");
+  return out;
+}
 
 std::string status_text(const Json& document) {
   std::ostringstream out;

@@ -257,8 +257,8 @@ class Conversion {
   void metrics(const Directive& directive) {
     if (directive.arguments.empty() || directive.arguments[0] == kMetrics) return;
     const std::string& word = directive.arguments[0];
-    const std::string where = word.starts_with(':') ? "0.0.0.0" + word : word;
-    if (!Endpoint::parse(where, 9253)) return lose(directive.line, "prometheus " + word, "is no IP:PORT");
+    const std::string where = word.starts_with(':') ? "node" + word : word;
+    if (!AddressSpec::parse(where, 9253)) return lose(directive.line, "prometheus " + word, "is no IP:PORT");
     config_.http.listen = where;
   }
 

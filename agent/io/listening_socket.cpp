@@ -18,19 +18,6 @@ bool set(int fd, int level, int name, int value) {
   return ::setsockopt(fd, level, name, &value, sizeof value) == 0;
 }
 
-// Which interface has the address; empty: none, or a wildcard.
-std::string interface_of(const IpAddress& address) {
-  std::string found;
-  ifaddrs* all = nullptr;
-  if (::getifaddrs(&all) != 0) return found;
-  for (const ifaddrs* each = all; each != nullptr && found.empty(); each = each->ifa_next) {
-    const auto there = each->ifa_addr != nullptr ? Endpoint::from_sockaddr(each->ifa_addr) : std::nullopt;
-    if (there && there->address == address) found = each->ifa_name;
-  }
-  ::freeifaddrs(all);
-  return found;
-}
-
 std::unexpected<std::string> failed(const char* what, const ListeningSocket& wanted) {
   const int error = errno;
   const char* kind = wanted.kind == ListeningSocket::Kind::Udp ? " UDP " : " TCP ";
@@ -56,6 +43,18 @@ void prepare_udp(int fd, const ListeningSocket& wanted) {
 }
 
 }  // namespace
+
+std::string interface_of(const IpAddress& address) {
+  std::string found;
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* each = all; each != nullptr && found.empty(); each = each->ifa_next) {
+    const auto there = each->ifa_addr != nullptr ? Endpoint::from_sockaddr(each->ifa_addr) : std::nullopt;
+    if (there && there->address == address) found = each->ifa_name;
+  }
+  ::freeifaddrs(all);
+  return found;
+}
 
 std::expected<FileDescriptor, std::string> open_listening_socket(const ListeningSocket& wanted) {
   const bool v6 = wanted.where.address.is_v6();

@@ -25,6 +25,9 @@ using SocketSource = std::function<std::expected<FileDescriptor, std::string>(co
 // Bound, and listening if it is TCP. Non-blocking. IP_FREEBIND: the address may not be on this node yet.
 std::expected<FileDescriptor, std::string> open_listening_socket(const ListeningSocket& wanted);
 
+// Which interface has the address; empty: none, or a wildcard.
+std::string interface_of(const IpAddress& address);
+
 // What `fd` is bound to, with the port the kernel chose if 0 was asked for.
 Endpoint local_endpoint(int fd, const Endpoint& otherwise);
 

@@ -92,18 +92,19 @@ def command(*words, env=None, timeout=20):
 
 
 class Agent(sandbox.Agent):
-    """A context manager, started and ready; see above. `listen` are the addresses of the DNS port; `env` is added to ours."""
+    """A context manager, started and ready; see above. `listen` are the addresses of the DNS port, `metrics` that of http.listen; `env` is added
+    to ours."""
 
     address = ports.V4
 
-    def __init__(self, directory, config, listen=None, env=None):
+    def __init__(self, directory, config, listen=None, metrics=ports.V4, env=None):
         self.directory = str(directory)
         self.address6 = ports.V6 if ports.has_ipv6() else None
         addresses = listen or [each for each in (self.address, self.address6) if each]
 
         def start():
             port, http_port = ports.free_ports(2)
-            base = {"http": {"listen": f"{ports.V4}:{http_port}", "status": ""}, "log": {"level": "debug"}, "interruption": {"source": "none"},
+            base = {"http": {"listen": f"{metrics}:{http_port}", "status": ""}, "log": {"level": "debug"}, "interruption": {"source": "none"},
                     "drain": {"state-file": os.path.join(self.directory, "drain.json")},
                     "dns": {"listen": [f"[{each}]:{port}" if ":" in each else f"{each}:{port}" for each in addresses]}}
             self.config = merged(base, config)

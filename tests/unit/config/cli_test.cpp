@@ -95,6 +95,7 @@ TEST_CASE("commands") {
   for (const auto& wrong : {std::vector<const char*>{"cache"}, {"cache", "flush"}, {"cache", "top", "-n", "0"}})
     CHECK(parse(wrong).error().exit_code == 2);
   CHECK(parse({"status", "--ready", "--url", "http://h:1"})->url == "http://h:1");
+  CHECK(parse({"status", "--ready"})->url.empty());
 }
 
 TEST_CASE("the words of status and drain") {

@@ -136,7 +136,9 @@ TEST_CASE("each problem has its line, its key and what was expected") {
   check_error("dns:\n  listen:\n  - 10.0.0.1\n  - 10.0.0.256", "f:5: dns.listen: ", "10.0.0.256");
   check_error("dns:\n  listen: [10.0.0.1, '10.0.0.1:53']", "f:3: dns.listen: ", "already");
   check_error("node-ip: 300.1.1.1", "f:2: node-ip: ", "an IP address");
-  check_error("http: {listen: 'localhost:80'}", "f:2: http.listen: ", "IP[:PORT]");
+  check_error("http: {listen: 'localhost:80'}", "f:2: http.listen: ", "IP[:PORT] or node[:PORT]");
+  check_error("http: {listen: 'service:kube-dns'}", "f:2: http.listen: ", "node[:PORT]");
+  check_error("http: {status: node}", "f:2: http.status: ", "IP[:PORT], or empty");
   check_error("interruption: {metadata-url: ftp://x}", "f:2: interruption.metadata-url: ", "http://HOST");
   check_error("kubernetes: {token-file: token}", "f:2: kubernetes.token-file: ", "absolute path");
   check_error("log:\n  level: info\n  level: warn", "f:4: log.level: ", "already, on line 3");
