@@ -1,6 +1,7 @@
 """The documents' commands and YAML, run: every `lastlight ...` is a command line that the agent takes, the README's kustomization builds, its
 Helm command renders, and the chart of a release is the chart. What changes a cluster is followed by tests/e2e/test_migration.py."""
 
+import functools
 import os
 import re
 import shlex
@@ -58,6 +59,43 @@ def test_a_command_line_that_is_none_would_be_noticed(agent_binary):
 @pytest.fixture(scope="module")
 def tools():
     return needs.peers_or_skip("kubectl", "helm")
+
+
+def kubectl_lines(text):
+    """Each kubectl command of shell blocks and sentences, up to what is handed to another program."""
+    shell = [line.split(" # ")[0] for block in blocks(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
+    spans = [" ".join(each.split()) for each in re.findall(r"`(kubectl [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))]
+    for line in (*shell, *spans):
+        if found := re.match(r"kubectl .*?(?= -- |[|>]|$)", re.sub(r"'[^']*'|\"[^\"]*\"", "QUOTED", line)):
+            yield shlex.split(found[0])[1:]
+
+
+def kubectl_verb(words):
+    """(verb, flags): kubectl's own flags before the verb have a value."""
+    flags = [word.partition("=")[0] for word in words if word.startswith("-")]
+    while words[0].startswith("-"):
+        words = words[2:]
+    return words[0], flags
+
+
+@functools.cache
+def kubectl_flags(kubectl, *asked):
+    done = subprocess.run([kubectl, *asked], text=True, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, asked
+    return set(re.findall(r"(?<![\w-])(--?[A-Za-z][\w-]*)(?=[=,:])", done.stdout))
+
+
+def unknown_to_kubectl(kubectl, words):
+    verb, flags = kubectl_verb(words)
+    return [flag for flag in flags if flag not in kubectl_flags(kubectl, verb, "--help") | kubectl_flags(kubectl, "options")]
+
+
+def test_kubectl_knows_what_the_documents_type(tools):  # pylint: disable=redefined-outer-name
+    lines = {tuple(words) for document in DOCUMENTS for words in kubectl_lines(read(document))}
+    assert len(lines) > 15
+    assert not [(words, unknown) for words in sorted(lines) if (unknown := unknown_to_kubectl(tools["kubectl"], words))]
+    planted = list(kubectl_lines("```sh\nkubectl -n a get pods --colour=red -o json | x\nkubectl exec POD -- lastlight --man\n```\n`kubectl apply -q x`"))
+    assert [unknown_to_kubectl(tools["kubectl"], words) for words in planted] == [["--colour"], [], ["-q"]]
 
 
 def rendered(*words, **options):

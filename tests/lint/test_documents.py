@@ -1,22 +1,27 @@
-"""The documents hold what they promise: links lead somewhere, blocks of YAML are YAML, commands name programs, targets, files and folders that
-are there. README's commands are typed by .ci/try-fresh, MIGRATION.md's by tests/e2e/test_migration.py, what takes the program itself by
-tests/e2e/test_documents.py; OPERATIONS.md has a test of its own."""
+"""The documents hold what they promise: links lead somewhere, blocks of YAML are YAML, commands, in blocks or in a sentence, name programs, targets,
+files and folders that are there, and so do keys, metrics, overlays and components. README's commands are typed by .ci/try-fresh, MIGRATION.md's by
+tests/e2e/test_migration.py, what takes the program itself or kubectl by tests/e2e/test_documents.py; OPERATIONS.md has a test of its own.
+
+No test may need the internet: of a link that leads outside only the form is looked at."""
 
 import importlib.machinery
 import importlib.util
 import os
 import re
 import shlex
+import urllib.parse
 
 import pytest
 import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DOCUMENTS = sorted(each for each in os.listdir(ROOT) if each.endswith(".md"))
+DOCUMENTS = sorted([each for each in os.listdir(ROOT) if each.endswith(".md")] + ["tests/bench/SCALE.md"])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a reader has, beside this repository.
 PROGRAMS = {"apt-get", "kubectl", "helm", "curl", "dig", "cmake", "ctest", "cd", "mkdir", "sed", "/usr/bin/python3", "nft", "git", "clang-format-19",
             "sha256sum", "cat"}
+# A block of another kind would be one that nothing checks. `text` is what a program printed, or a drawing.
+KINDS = {"sh", "yaml", "text"}
 WRITTEN = {"tests/bench/RESULTS.md", "tests/bench/UPSTREAM.md"}
 
 
@@ -38,13 +43,27 @@ def broken_links(document, text):
     found = []
     for link in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", text)):
         if re.match(r"[a-z]+:", link):
-            continue  # elsewhere: not ours to keep, and no test may need the internet
+            if not is_outside(link):
+                found.append(link)
+            continue
         path, _, anchor = link.partition("#")
         if path and not os.path.exists(os.path.join(ROOT, path)):
             found.append(link)
         elif anchor and anchor not in anchors(read(path) if path else text):
             found.append(link)
     return [f"{document}: {each}" for each in found]
+
+
+def is_outside(link):
+    """Whether it has the form of a page that anybody could open."""
+    parts = urllib.parse.urlsplit(link)
+    return bool(parts.scheme == "https" and re.fullmatch(r"([a-z0-9-]+\.)+[a-z]{2,}", parts.netloc) and not parts.netloc.endswith("example.com")
+                and re.fullmatch(r"(/[\w.~-]*)*", parts.path) and not link.endswith("."))
+
+
+def spans(text):
+    """What stands in backquotes, outside of blocks."""
+    return [" ".join(each.split()) for each in re.findall(r"`([^`]+)`", BLOCK.sub("", text))]
 
 
 def named_files(text):
@@ -69,10 +88,32 @@ def commands(text):
                     yield words
 
 
+def commands_in_sentences(text):
+    """Those whose first word is a program; `...` and `a|b` are not typed so, and a program's name alone is none."""
+    for span in spans(text):
+        words = [word for word in span.split() if not re.match(r"^[A-Z_]+=", word)]
+        if len(words) > 1 and (words[0] in PROGRAMS | {"make", "lastlight", "bash"} or words[0].startswith(".ci/")):
+            yield words
+
+
+def known_words():
+    """What `a.b` in backquotes may be: a key, the section of one, or an event of the log."""
+    keys = set(re.findall(r"^\| `([\w.\[\]-]+)` \|", read("CONFIGURATION.md"), re.MULTILINE))
+    sources = "".join(read(where, name) for top in ("agent", "dnscache", "interrupt") for where, _, names in os.walk(os.path.join(ROOT, top))
+                      for name in names if name.endswith(".cpp"))
+    return keys | {each.rpartition(".")[0] for each in keys}, set(re.findall(r'"([a-z_]+\.[a-z_]+)"', sources))
+
+
+def unknown_keys(text, keys, events):
+    tops = {each.partition(".")[0] for each in keys}
+    named = [re.match(r"[a-z-]+(?:\.[\w\[\]-]+)+(?=$|:)", span) for span in spans(text)]
+    return [each[0] for each in named if each and each[0].partition(".")[0] in tops and each[0] not in keys | events]
+
+
 def unknown(words):
     """Why a command cannot be typed; None if it can."""
-    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
-    subcommands = set(re.findall(r'add_subcommand\("(\w+)"', read("agent", "cli", "options.cpp"))) | {"takeover", "uninstall"}
+    targets = set(re.findall(r"^([a-z0-9-]+):", read("Makefile"), re.MULTILINE))
+    subcommands = set(re.findall(r'add_subcommand\(\s*"(\w+)"', read("agent", "cli", "options.cpp"))) | {"takeover", "uninstall", "--man", "--help"}
     program = words[0]
     if program == "make":
         return next((each for each in words[1:] if "=" not in each and each not in targets), None)
@@ -106,11 +147,33 @@ def test_its_commands_can_be_typed(document):
     assert not [(why, words) for words in commands(read(document)) if (why := unknown(words))]
 
 
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_its_blocks_are_of_a_kind_that_is_checked(document):
+    assert {kind for kind, _ in BLOCK.findall(read(document))} <= KINDS
+    assert read(document).count("\n```") == 2 * len(BLOCK.findall(read(document)))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_its_sentences_name_what_there_is(document):
+    text = read(document)
+    assert not [(why, words) for words in commands_in_sentences(text) if (why := unknown(words))]
+    assert not unknown_keys(text, *known_words())
+    metrics = set(re.findall(r"^\| `(lastlight_\w+)` \|", read("OPERATIONS.md"), re.MULTILINE))
+    assert set(re.findall(r"`(lastlight_[a-z_]+)[`{]", text)) <= metrics
+    for kind, name in re.findall(r"`(?:manifests/)?(overlays|components)/([\w-]+)`", text):
+        assert os.path.isdir(os.path.join(ROOT, "manifests", kind, name)), f"{kind}/{name}"
+
+
 def test_a_broken_one_would_be_noticed():
     planted = "# A\n[a](NOWHERE.md) [b](#b) [c](#a) [d](README.md#try-it)\n`tests/nothing.py`\n```sh\nmake nonsense # why\nlastlight dance && kubectl get x\n./no\ncmake --preset tiddy\n```\n"
     assert broken_links("X", planted) == ["X: NOWHERE.md", "X: #b"]
     assert named_files(planted) == ["tests/nothing.py"]
     assert [unknown(words) for words in commands(planted)] == ["nonsense", "lastlight dance", None, "./no", "tiddy"]
+    said = "`make nothing` `SECONDS_EACH=6 make\nfuzz` `.ci/nowhere run` `dns.cache-sise: 1MiB` `dns.listen: []` `drain.not_permitted` `hooks.webhooks[].url`"
+    assert [unknown(words) for words in commands_in_sentences(said)] == ["nothing", None, ".ci/nowhere"]
+    assert unknown_keys(said, *known_words()) == ["dns.cache-sise"]
+    assert [is_outside(each) for each in ("https://semver.org/", "http://semver.org/", "https://example.com/a", "https://host/a", "https://a.org/b c")] == [
+        True, False, False, False, False]
 
 
 def test_every_overlay_and_component_says_what_it_is():
