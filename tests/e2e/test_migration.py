@@ -6,10 +6,16 @@ import re
 import shutil
 import subprocess
 
+import dns.message
+import dns.query
 import pytest
+import yaml
 
-from rig import peers
-from rig.proc import wait_until
+from rig import needs, peers
+from rig.agent import write_config
+from rig.netns import CLUSTER_IP, FALLBACK, LINK_LOCAL, NODE
+from rig.proc import Process, wait_until
+from test_takeover_lease import KUBE_DNS, start_coredns
 
 NODES = ("move-a", "move-b")
 OTHERS = ("node-local-dns", "aws-node-termination-handler")
@@ -127,3 +133,66 @@ def test_the_page_works_as_it_stands(control_plane, typed, agent_binary):  # pyl
     typed(page["3. Move a node, then the rest"][0])
     typed(undo)
     converges(both, both, "undone")
+
+
+@pytest.fixture
+def configured(agent_binary, tmp_path):
+    """The configuration that the page's first two steps make, as files; in its own words, but printed instead of applied."""
+    moving = tmp_path / "moving"
+    moving.mkdir()
+    (moving / "Corefile").write_text(COREFILE)
+    (moving / "nth.env").write_text("ENABLE_SPOT_INTERRUPTION_DRAINING=true\n")
+    (tmp_path / "manifests").symlink_to(os.path.join(peers.ROOT, "manifests"))
+    page = blocks()
+    convert = page["1. What do they do now?"][0].splitlines()[-1]
+    script = convert + "\n" + page["2. Install, on no node yet"][0].replace("kubectl apply -k", "kubectl kustomize")
+    programs = os.pathsep.join([os.path.dirname(agent_binary), os.path.dirname(needs.peers_or_skip("kubectl")["kubectl"]), os.environ["PATH"]])
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, text=True, capture_output=True, timeout=60, check=False,
+                          env={**os.environ, "PATH": programs})
+    assert done.returncode == 0, done.stderr
+    data = next(each["data"] for each in yaml.safe_load_all(done.stdout) if (each["kind"], each["metadata"]["name"]) == ("ConfigMap", "lastlight"))
+    folder = tmp_path / "config"
+    folder.mkdir()
+    for name, text in data.items():
+        (folder / name).write_text(text)
+    return folder
+
+
+def asked_from_a_pod(net, address, name):
+    with net.pod:
+        reply = dns.query.udp(dns.message.make_query(name, "A"), address, timeout=10)
+    return [each.address for rrset in reply.answer for each in rrset]
+
+
+def test_an_agent_so_configured_converges_and_leaves_nothing(configured, cluster_net, coredns_factory, agent_binary, tmp_path, request):  # pylint: disable=redefined-outer-name
+    """On a node with a kube-proxy in front of CoreDNS: NodeLocal's link-local address and the ClusterIP are the agent's, then again the cluster's."""
+    del coredns_factory  # skips when there is none
+    cluster_net.proxy()
+    start_coredns(cluster_net, tmp_path, request)
+    (tmp_path / "run").mkdir(mode=0o700)
+    (tmp_path / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+    # Of this machine, where there is neither a cloud nor an API server.
+    write_config(configured, {"dns": {"resolv-conf": str(tmp_path / "resolv.conf")}, "interruption": {"source": "none"}}, name="z-here.yaml")
+    environment = {"NODE_NAME": "n", "NODE_IP": NODE, "KUBE_DNS_SERVICE_HOST": CLUSTER_IP, "LASTLIGHT_UPSTREAM_SERVICE_HOST": FALLBACK,
+                   "LASTLIGHT_RUN_DIR": str(tmp_path / "run")}
+
+    def typed_on_the_node(*words):
+        with cluster_net.node:
+            return subprocess.run([agent_binary, *words], text=True, capture_output=True, timeout=60, check=False, env={**os.environ, **environment})
+
+    with cluster_net.node:
+        agent = Process("lastlight", [agent_binary, "run", "--config", str(configured)], str(tmp_path), env=environment)
+    request.addfinalizer(agent.stop)
+    wait_until(lambda: typed_on_the_node("status", "--ready").returncode == 0, 30, "the probe of the manifests to be content", agent)
+    wait_until(lambda: "state=held" in agent.output() or '"state":"held"' in agent.output(), 20, "the lease", agent)
+    for address, name in ((CLUSTER_IP, "a.shop.svc.cluster.local"), (LINK_LOCAL, "b.shop.svc.cluster.local")):
+        assert asked_from_a_pod(cluster_net, address, name) == [KUBE_DNS]
+        kept = typed_on_the_node("cache", "get", name)
+        assert kept.returncode == 0 and KUBE_DNS in kept.stdout, f"{name} came past the agent: {kept.stdout}{kept.stderr}"
+    assert agent.stop() == 0
+    for address in (CLUSTER_IP, LINK_LOCAL):
+        assert asked_from_a_pod(cluster_net, address, "c.shop.svc.cluster.local") == [KUBE_DNS], "the cluster's DNS has them again"
+    undone = typed_on_the_node("uninstall")
+    assert undone.returncode == 0, undone.stderr
+    assert "lastlight" not in cluster_net.node.run("nft", "list", "ruleset") and LINK_LOCAL not in cluster_net.node.run("ip", "address")
+    assert "lastlight" not in cluster_net.node.run("ip", "link")
