@@ -52,7 +52,7 @@ def test_everything_namespaced_is_in_kube_system(rendered):  # pylint: disable=r
     {"verb": "get", "resource": "services", "namespace": "kube-system", "name": "lastlight-upstream"},
 ], ids=lambda asked: " ".join(asked.values()))
 def test_it_may(rbac, asked):  # pylint: disable=redefined-outer-name
-    assert rbac.allowed(USER, **asked)
+    wait_until(lambda: rbac.allowed(USER, **asked), 20, "the server to have read the roles")
 
 
 @pytest.mark.parametrize("asked", [

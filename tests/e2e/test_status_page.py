@@ -89,8 +89,9 @@ def look(browser, name):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
         for width in (360, 1280):
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600})
-            wide = browser.execute_script("return [document.documentElement.scrollWidth, innerWidth]")
-            assert wide[0] <= wide[1] == width, (name, scheme, wide)
+            wait_until(lambda: browser.execute_script("return innerWidth") == width, 10, f"a width of {width}")  # pylint: disable=cell-var-from-loop
+            wide = browser.execute_script("return document.documentElement.scrollWidth")
+            assert wide <= width, (name, scheme, wide)
             browser.save_screenshot(os.path.join(SHOTS, f"{name}-{scheme}-{width}.png"))
         contrasts = browser.execute_script(CONTRAST)
         assert len(contrasts) > 20
@@ -106,7 +107,7 @@ def test_the_page_shows_what_the_agent_does(browser, served):  # pylint: disable
     assert not browser.execute_script("return document.getElementById('interruption').getClientRects().length"), "nothing is announced"
     look(browser, "calm")
 
-    imds.set_notice(after=0, window=40)
+    imds.set_notice(after=0, window=100)  # budgets refuse for most of it
     wait_until(lambda: "s left" in text(browser, "countdown") and "evicted" in text(browser, "pods"), 20, "the countdown and the pods", agent.process)
     assert "spot-terminate" in text(browser, "notice") and "cordoned" in text(browser, "summary")
     first = int(text(browser, "countdown").split()[0])
@@ -131,15 +132,17 @@ def test_the_page_says_when_the_agent_is_gone(browser, served):  # pylint: disab
 
 def test_status_is_read_only_and_only_status(served):  # pylint: disable=redefined-outer-name
     url, _, agent = served
+    wait_until(lambda: agent.metrics().get('lastlight_dns_responses_total{rcode="NOERROR"}', 0) >= 1, 20, "an answer", agent.process)
     with urllib.request.urlopen(url + "status", timeout=5) as reply:
         assert reply.headers["Content-Type"] == "application/json" and reply.headers["Cache-Control"] == "no-store"
         status = json.load(reply)
     assert status["node"] == NODE and status["ready"] is True and status["interruption"]["notice"] is None
-    assert status["dns"]["responses"]["NOERROR"] >= 1 and status["cache"]["budget_bytes"] == 32 << 20
+    assert status["cache"]["budget_bytes"] == 32 << 20
     for path, data, expected in (("status", b"{}", 405), ("metrics", None, 404)):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(url + path, data=data, timeout=5)
         assert refused.value.code == expected
+    assert status["dns"]["responses"]["NOERROR"] >= 1
     metrics = agent.metrics()
-    assert metrics["lastlight_process_anonymous_bytes"] > 1 << 20 and metrics['lastlight_dns_responses_total{rcode="NOERROR"}'] >= 1
+    assert metrics["lastlight_process_anonymous_bytes"] > 1 << 20
     assert metrics["lastlight_dns_wait_seconds_count"] >= 1
