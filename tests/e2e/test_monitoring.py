@@ -137,6 +137,16 @@ def test_the_guides_scrape_configuration_is_valid(promtool, tmp_path):
         assert code == 0, said
 
 
+@pytest.mark.parametrize("pod_ip, address", [("192.0.2.10", "192.0.2.10:9253"), ("fd00::a", "[fd00::a]:9253")])
+def test_the_pod_monitor_finds_either_family(pod_ip, address):
+    labels = {"__meta_kubernetes_pod_ip": pod_ip, "__meta_kubernetes_pod_node_name": "n"}
+    endpoint, = load(os.path.join(peers.ROOT, "manifests", "components", "pod-monitor", "pod-monitor.yaml"))["spec"]["podMetricsEndpoints"]
+    for rule in endpoint["relabelings"]:
+        if match := re.fullmatch(rule.get("regex", "(.*)"), ";".join(labels[each] for each in rule["sourceLabels"])):
+            labels[rule["targetLabel"]] = rule.get("replacement", "$1").replace("$1", match[1])
+    assert (labels["__address__"], labels["instance"]) == (address, "n")
+
+
 def with_labels(series):
     """The series with the labels of a scrape."""
     name, _, own = series.partition("{")
