@@ -75,7 +75,7 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
     if (kept && is_positive(kept->answer) && -kept->left < outlives) {
       ++counters_.last_known_good;
       cache_.postpone(flight.key, config_.stale_recheck, now);
-      return fan_out_kept(flight.waiters, *kept, flight.zone);
+      return fan_out_kept(flight, flight.waiters, *kept);
     }
   }
   Answer kept = prepared.answer();
@@ -141,7 +141,7 @@ std::vector<Delivery> Forwarder::State::fail(const Flight& flight, std::uint16_t
   ++counters_.failures;
   if (const auto kept = kept_for(flight, now)) {
     if (!outages_[flight.zone].excuses(flight.opened)) cache_.postpone(flight.key, config_.stale_recheck, now);
-    return fan_out_kept(flight.waiters, *kept, flight.zone);
+    return fan_out_kept(flight, flight.waiters, *kept);
   }
   keep_failure(flight, rcode, now);
   count_waiters(flight, rcode);
@@ -183,8 +183,10 @@ std::vector<Delivery> Forwarder::State::fan_out(const Flight& flight, const Answ
   });
 }
 
-std::vector<Delivery> Forwarder::State::fan_out_kept(const std::vector<Waiter>& waiters, const Cache::Hit& hit,
-                                                     std::uint32_t zone) {
+std::vector<Delivery> Forwarder::State::fan_out_kept(const Flight& flight, const std::vector<Waiter>& waiters,
+                                                     const Cache::Hit& hit) {
+  if (!waiters.empty()) count_name(flight.key, hit.hash, load16(hit.answer.message, 2) & kRcodeMask, waiters.size());
+  const std::uint32_t zone = flight.zone;
   return deliver(waiters, [&](const Query& query, const Client& client) {
     const Outcome outcome = hit.fresh ? send(hit.answer, query, client, hit.age, scratch_)
                                       : send_stale(hit.answer, zone, query, client, scratch_);

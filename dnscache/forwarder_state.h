@@ -93,7 +93,7 @@ class Forwarder::State {
   template <typename Write>
   std::vector<Delivery> deliver(const std::vector<Waiter>& waiters, Write&& write);
   std::vector<Delivery> fan_out(const Flight& flight, const Answer& answer);
-  std::vector<Delivery> fan_out_kept(const std::vector<Waiter>& waiters, const Cache::Hit& hit, std::uint32_t zone);
+  std::vector<Delivery> fan_out_kept(const Flight& flight, const std::vector<Waiter>& waiters, const Cache::Hit& hit);
   std::vector<Delivery> fan_out_error(const Flight& flight, Ede ede);
   std::vector<Delivery> relay_back(const Flight& flight, ByteView reply, Instant now);
 

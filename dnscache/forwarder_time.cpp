@@ -24,8 +24,8 @@ std::vector<Delivery> Forwarder::State::on_time(Instant now) {
     if (flight.waiters.empty()) continue;
     const auto kept = kept_for(flight, now);
     if (!kept) continue;
-    const std::uint32_t zone = flight.zone;
-    std::ranges::move(fan_out_kept(flights_.release(*id, now), *kept, zone), std::back_inserter(out));
+    const auto waiters = flights_.release(*id, now);
+    std::ranges::move(fan_out_kept(flight, waiters, *kept), std::back_inserter(out));
   }
   return out;
 }

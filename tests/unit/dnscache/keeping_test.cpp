@@ -159,6 +159,27 @@ TEST_CASE("The sketch finds what is frequent among thousands, and never counts t
   CHECK(sketch.top(5000).size() <= Sketch::kBuckets * Sketch::kPlaces);
 }
 
+TEST_CASE("Who waited, and got what had expired, is counted among those who ask") {
+  bool silent = false, broken = false;
+  Rig rig{.world = World(two_zones(), [&](ByteView query, Instant) -> std::optional<World::Reply> {
+            if (silent) return std::nullopt;
+            return World::Reply{broken ? reply_to(query, kServFail).octets : reply_to(query).a(5).octets, Millis(1)};
+          })};
+  int stale = 0;
+  const auto ask = [&] {
+    rig.world.run_until(rig.world.now + Seconds(40));
+    rig.world.ask(edns_question("web.test"), pod(1), [&](const World::Answer& got) { stale += got.parsed.ede == 3; });
+    rig.world.run_until(rig.world.now + Seconds(10));
+  };
+  rig.known("web.test");
+  broken = true;
+  ask();
+  silent = true;
+  ask();
+  CHECK(stale == 2);
+  CHECK(rig.world.forwarder.top(Forwarder::Top::Names, 1).at(0).queries == 3);
+}
+
 TEST_CASE("What is asked most is counted whether or not it is kept, however many names there are") {
   DnsConfig config = two_zones();
   config.cache_size = kib(64);
