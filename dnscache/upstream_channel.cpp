@@ -76,6 +76,7 @@ struct UpstreamChannel::State {
   ssize_t write(int fd, const iovec* parts, int count);
   void on_ready(int fd, io::Poll::Ready event);
   void read(int fd, bool writable, int error);
+  void process(int fd, bool readable, bool writable);
   void gather();
   void tell_connected(int fd);
   bool flush();
@@ -255,7 +256,7 @@ bool UpstreamChannel::State::flush() {
   for (const auto& [fd, watch] : watches) {
     if (!watch.wants_to_write) continue;
     const int writing = fd;  // the watch may go
-    ares_process_fd(handle, ARES_SOCKET_BAD, writing);
+    process(writing, false, true);
     const auto found = watches.find(writing);
     if (found == watches.end()) break;
     if (!found->second.wants_to_write) tell_connected(writing);
@@ -273,12 +274,25 @@ void UpstreamChannel::State::on_ready(int fd, io::Poll::Ready event) {
   if (event.readable || failed) {
     read(fd, event.writable || failed, 0);
   } else {
-    ares_process_fd(handle, ARES_SOCKET_BAD, fd);
+    process(fd, false, true);
   }
   // libuv stops watching on an error; c-ares, if it still holds the socket, believes it watched.
   if (const auto found = watches.find(fd); failed && found != watches.end())
     found->second.poll->watch(found->second.readable, found->second.writable);
   calls.worked();  // may destroy this
+}
+
+// 1.34 would also end what is unanswered after five times the server's average, but at least 250 ms, whatever the
+// options say: it is not asked to look at its clock.
+void UpstreamChannel::State::process(int fd, bool readable, bool writable) {
+#if ARES_VERSION >= 0x012200
+  const ares_fd_events_t event = {
+      .fd = fd,
+      .events = (readable ? unsigned{ARES_FD_EVENT_READ} : 0U) | (writable ? unsigned{ARES_FD_EVENT_WRITE} : 0U)};
+  ares_process_fds(handle, &event, 1, ARES_PROCESS_FLAG_SKIP_NON_FD);
+#else
+  ares_process_fd(handle, readable ? fd : ARES_SOCKET_BAD, writable ? fd : ARES_SOCKET_BAD);
+#endif
 }
 
 // c-ares takes one message or part of one at each call, or all, as its version has it.
@@ -287,7 +301,7 @@ void UpstreamChannel::State::read(int fd, bool writable, int error) {
   std::size_t left = 0;
   do {
     left = shared.inbox.left();
-    ares_process_fd(handle, fd, std::exchange(writable, false) ? fd : ARES_SOCKET_BAD);
+    process(fd, true, std::exchange(writable, false));
   } while (shared.inbox.left() > 0 && shared.inbox.left() != left);
   shared.inbox.end();
 }
@@ -362,7 +376,9 @@ bool UpstreamChannel::flush() {
 }
 
 void UpstreamChannel::expire() {
+#if ARES_VERSION < 0x012200
   ares_process_fd(state_->handle, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+#endif
 }
 
 UpstreamLibrary::UpstreamLibrary() {

@@ -46,7 +46,7 @@ class UpstreamChannel {
     RandomNumbers& random;
     upstream_sockets::Inbox& inbox;
   };
-  // Null when c-ares refuses. A question without an answer for `life` is a Timeout.
+  // Null when c-ares refuses. A question without an answer for `life` is a Timeout: see expire().
   static std::unique_ptr<UpstreamChannel> open(const Shared& shared, const Endpoint& to, Protocol protocol,
                                                Duration life, Calls calls);
   ~UpstreamChannel();
@@ -61,7 +61,7 @@ class UpstreamChannel {
   bool renew(Calls calls);
   // Outside of every c-ares call; `done` may be called, `worked` is not. False: the kernel has no room, try later.
   bool flush();
-  void expire();  // ends what is older than `life`
+  void expire();  // ends what is older than `life`; with c-ares 1.34 that ends with its channel
 
  private:
   struct State;

@@ -3,6 +3,8 @@
 #include <map>
 #include <set>
 
+#include "dnscache/upstream_channel.h"
+
 #include "tests/unit/dnsshell/dns_peer.h"
 
 using namespace lastlight;
@@ -227,4 +229,54 @@ TEST_CASE("a question over TCP does not wait behind a slow one", "[upstream]") {
   CHECK(peer.tcp_accepted == 2);
   b.upstream.reset();  // with a question under way
   CHECK(b.results.size() == 1);
+}
+
+TEST_CASE("c-ares gives up no question before its life, however quick other answers were", "[upstream]") {
+  const UpstreamLibrary library;
+  io::Loop loop;
+  RandomNumbers random;
+  upstream_sockets::Inbox inbox;
+  DnsPeer peer(loop);
+  ByteBuffer held;
+  peer.script.tcp = [&](ByteView q) {
+    if (q[13] == 's') held.assign(q.begin(), q.end());
+    if (q[13] == 's') return DnsPeer::Replies{};
+    return q[13] == 'r' ? DnsPeer::Replies{reply_to(held), reply_to(q)} : DnsPeer::Replies{reply_to(q)};
+  };
+  std::map<std::uint64_t, bool> answered;
+  bool to_flush = false, waited = false;
+  const auto channel =
+      UpstreamChannel::open({loop, random, inbox}, peer.endpoint(), Protocol::Tcp, 5s,
+                            {.done = [&](std::uint64_t send, const auto& reply) { answered[send] = reply.has_value(); },
+                             .connected = [] {},
+                             .worked = [] {},
+                             .gathered = [&] { to_flush = true; }});
+  REQUIRE(channel);
+  const auto ask = [&](std::uint64_t send, std::string_view label) {
+    ByteBuffer q = question(label);
+    channel->send(send, q);
+    if (std::exchange(to_flush, false)) channel->flush();
+  };
+  const auto wait_for = [&](std::uint64_t send) {
+    turn_until(loop, [&] {
+      if (std::exchange(to_flush, false)) channel->flush();
+      return answered.contains(send);
+    });
+  };
+  for (std::uint64_t send = 1; send <= 20; ++send) {
+    ask(send, "quick");
+    wait_for(send);
+  }
+  ask(100, "slow");
+  io::Timer timer(loop, [&] { waited = true; });
+  timer.start_in(400ms);  // over c-ares 1.34's least timeout
+  turn_until(loop, [&] { return waited; });
+  channel->expire();
+  ask(101, "quick");
+  wait_for(101);
+  CHECK_FALSE(answered.contains(100));
+  ask(102, "release");
+  wait_for(102);
+  wait_for(100);
+  CHECK(answered.at(100));
 }
