@@ -38,16 +38,14 @@ UpstreamChannels::Place UpstreamChannels::add(Protocol protocol, Instant now, Ch
 
 UpstreamChannels::Place UpstreamChannels::place(const Wanted& wanted, const LearnedLatency& latency, Instant now,
                                                 ChannelId next, Draw& draw) {
-  const bool anew = wanted.anew || wanted.alive_since;
+  const bool anew = wanted.alive_since.has_value();
   if (wanted.protocol == Protocol::Tcp) {
     const bool behind = strict(now) && tcp() > kFreeTcp && draw() % kTrial == 0;
-    const auto found = wanted.alive_since ? place_alive(wanted, Protocol::Tcp, latency, now, draw)
-                       : anew             ? std::nullopt
-                                          : place_tcp(behind, latency, now);
+    const auto found = anew ? place_alive(wanted, Protocol::Tcp, latency, now, draw) : place_tcp(behind, latency, now);
     if (found) return *found;
     if (tcp() < kStrictTcp) return add(Protocol::Tcp, now, next, draw);
   }
-  if (wanted.alive_since) {
+  if (anew) {
     if (const auto found = place_alive(wanted, Protocol::Udp, latency, now, draw)) return *found;
   }
   // Empty slots are drawn too, and opened: so the first questions already have ports of their own.
@@ -57,7 +55,7 @@ UpstreamChannels::Place UpstreamChannels::place(const Wanted& wanted, const Lear
     if (usable(channel, Protocol::Udp, now) && !late(channel, latency, now) && slot-- == 0)
       return {id, Protocol::Udp, false, channel.waiting.size()};
   }
-  return count(Protocol::Udp) < kMostUdp ? add(Protocol::Udp, now, next, draw) : again_udp(draw);
+  return count(Protocol::Udp) < kMostUdp ? add(Protocol::Udp, now, next, draw) : again_udp(wanted, latency, now, draw);
 }
 
 // Nothing was heard on it for too long while something was to be heard. Of datagrams: while others were heard, or it is
@@ -68,34 +66,49 @@ bool UpstreamChannels::late(const Channel& channel, const LearnedLatency& latenc
   return heard_ > channel.unheard && now - channel.unheard > std::max(latency.patience(), kUdpLate);
 }
 
-// Drawn among them; a strict connection only when it has nothing to do. When no port was heard, one of those that are
-// new already, once there are a few: they have backends of their own, too.
+// Drawn among them; a strict connection only when it has nothing to do. One that is late was heard all the same, and
+// may owe a slow answer. When no port was heard, one of those that are new already, once there are a few: they have
+// backends of their own, too.
 std::optional<UpstreamChannels::Place> UpstreamChannels::place_alive(const Wanted& wanted, Protocol protocol,
                                                                      const LearnedLatency& latency, Instant now,
                                                                      Draw& draw) const {
-  std::vector<Place> alive, fresh;
+  std::vector<Place> alive, slow, fresh;
   for (const auto& [id, channel] : channels_) {
     const std::size_t ahead = channel.waiting.size();
     if (!usable(channel, protocol, now) || std::ranges::find(wanted.but, id) != wanted.but.end()) continue;
-    if (late(channel, latency, now) || (protocol == Protocol::Tcp && strict(now) && ahead > 0)) continue;
-    if (channel.heard >= *wanted.alive_since) alive.push_back({id, protocol, false, ahead});
-    if (channel.heard == Instant::min() && protocol == Protocol::Udp) fresh.push_back({id, protocol, false, ahead});
+    if (protocol == Protocol::Tcp && strict(now) && ahead > 0) continue;
+    const bool is_late = late(channel, latency, now);
+    if (channel.heard >= *wanted.alive_since) (is_late ? slow : alive).push_back({id, protocol, false, ahead});
+    if (channel.heard == Instant::min() && protocol == Protocol::Udp && !is_late)
+      fresh.push_back({id, protocol, false, ahead});
   }
+  if (alive.empty()) alive = std::move(slow);
   if (alive.empty() && fresh.size() >= kFreshUdp) alive = std::move(fresh);
   if (alive.empty()) return std::nullopt;
   return alive[draw() % alive.size()];
 }
 
-// One of those that have served; rather one that did not fall silent.
-UpstreamChannels::Place UpstreamChannels::again_udp(Draw& draw) const {
-  const bool some_speak = std::ranges::any_of(
-      channels_, [](const auto& c) { return c.second.protocol == Protocol::Udp && !c.second.retired; });
+// One of those that have served: drawn among those that did not fall silent, or that were heard since; else the one
+// that was heard last.
+UpstreamChannels::Place UpstreamChannels::again_udp(const Wanted& wanted, const LearnedLatency& latency, Instant now,
+                                                    Draw& draw) const {
   std::vector<Place> places;
+  Place last{.protocol = Protocol::Udp};
+  Instant heard = Instant::min();
   for (const auto& [id, channel] : channels_) {
-    if (channel.protocol == Protocol::Udp && !(some_speak && channel.retired))
-      places.push_back({id, Protocol::Udp, false, channel.waiting.size()});
+    if (channel.protocol != Protocol::Udp) continue;
+    const Place place{id, Protocol::Udp, false, channel.waiting.size()};
+    if (last.channel == 0) last = place;
+    if (std::ranges::find(wanted.but, id) != wanted.but.end()) continue;
+    const bool speaks =
+        wanted.alive_since ? channel.heard >= *wanted.alive_since : !channel.retired && !late(channel, latency, now);
+    if (speaks) places.push_back(place);
+    if (channel.heard > heard) {
+      heard = channel.heard;
+      last = place;
+    }
   }
-  return places[draw() % places.size()];
+  return places.empty() ? last : places[draw() % places.size()];
 }
 
 std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, const LearnedLatency& latency,
@@ -103,12 +116,15 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, 
   const bool in_order = strict(now);
   std::optional<Place> least;
   std::size_t open = 0;
+  bool some_stuck = false;
   for (const auto& [id, channel] : channels_) {
     if (!usable(channel, Protocol::Tcp, now)) continue;
+    if (!in_order && open == kFreeTcp) break;  // those from before this was known idle, and end
     const std::size_t ahead = channel.waiting.size();
     if (ahead > 0) {
       const bool stuck =
           in_order ? now - channel.waiting.begin()->second > latency.patience() : late(channel, latency, now);
+      some_stuck |= stuck;
       if (stuck) continue;
       if (in_order && !latency.known()) continue;  // nobody waits for who knows how long
       if (in_order && latency.median() * static_cast<int>(ahead + 1) > latency.p99()) continue;
@@ -118,6 +134,7 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, 
       least = Place{id, Protocol::Tcp, false, ahead};
   }
   if (least && !in_order && least->ahead >= kFreeLoad && open < kFreeTcp) return std::nullopt;
+  if (least && in_order && some_stuck && least->ahead > 0 && !behind) return std::nullopt;
   return least;
 }
 

@@ -10,9 +10,10 @@
 // TCP, toward an upstream that answers one connection strictly in order, which every upstream is taken for until it
 // proves otherwise (RFC 7766 s6.2.1.1 allows it, CoreDNS does it): a question goes onto the least loaded connection
 // whose queue is expected to be done within the p99 and whose oldest question is not older than the learned patience;
-// else onto a new one, up to 32; else over UDP. While it has more than four, one question in sixteen is put behind
-// another on purpose: only so can it be seen to answer out of order, and then four connections carry everything.
-// Connections end after a minute, give or take a quarter, so that a Service's backends share the load anew.
+// else onto a new one, up to 32; else over UDP. While one is stuck behind such a question nobody queues on the others
+// either: slow names come in numbers. While it has more than four, one question in sixteen is put behind another on
+// purpose: only so can it be seen to answer out of order, and then four connections carry everything. Connections end
+// after a minute, give or take a quarter, so that a Service's backends share the load anew.
 //
 // Behind one address there may be several backends, of which connection tracking gives each channel one: a question
 // that was lost goes by a channel on which an answer came since, for that one's backend lives, or by a new one.
@@ -60,8 +61,7 @@ class UpstreamChannels {
   };
   struct Wanted {
     Protocol protocol = Protocol::Udp;
-    bool anew = false;  // no channel that there is: those may have died with the one that just failed
-    std::optional<Instant> alive_since{};  // one heard since then, else a new one
+    std::optional<Instant> alive_since{};  // one heard since then, else a new one: the others may be dead
     std::span<const ChannelId> but{};      // and none of these
   };
   // Where the next question goes; a new channel gets the id `next`.
@@ -123,7 +123,7 @@ class UpstreamChannels {
 
   std::size_t count(Protocol protocol) const;
   Place add(Protocol protocol, Instant now, ChannelId next, Draw& draw);
-  Place again_udp(Draw& draw) const;
+  Place again_udp(const Wanted& wanted, const LearnedLatency& latency, Instant now, Draw& draw) const;
   bool usable(const Channel& channel, Protocol protocol, Instant now) const;
   bool late(const Channel& channel, const LearnedLatency& latency, Instant now) const;
   std::optional<Place> place_tcp(bool behind, const LearnedLatency& latency, Instant now) const;

@@ -115,13 +115,11 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
   return true;
 }
 
-// What was refused goes by a new channel. What was not answered goes by one that was heard since.
+// What was refused, or not answered, goes by a channel that was heard since, or by a new one.
 UpstreamChannels::Place UpstreamPool::place(Peer& peer, const Flight& flight, Protocol protocol, Why why, Instant now) {
   UpstreamChannels::Wanted wanted{.protocol = protocol};
   std::vector<ChannelId> tried;
-  if (why == Why::Refused) {
-    wanted.anew = true;
-  } else if (why != Why::First) {
+  if (why != Why::First) {
     wanted.alive_since = flight.asked;
     for (std::uint32_t i = 0; i < flight.sent; ++i) {
       if (const auto sent = sent_.find(flight.sends[i]); sent != sent_.end()) tried.push_back(sent->second.channel);
