@@ -1,12 +1,13 @@
 // An upstream that costs as little as one can: answers every question at once, over UDP in batches and over TCP out of
 // order (what one read brought is answered last question first).
 //   bench_stub IP:PORT
-//   bench_stub IP:PORT MILLISECONDS            each answer so much later
-//   bench_stub IP:PORT MILLISECONDS in-order   and over TCP one after the other, as CoreDNS does it
+//   bench_stub IP:PORT MILLISECONDS            each answer so much later, give or take half of it: so out of order
+//   bench_stub IP:PORT MILLISECONDS in-order   so much later, and over TCP one after the other, as CoreDNS does it
 // In cluster.local there is NAME.NAMESPACE.svc.cluster.local and nothing else; everywhere else there is everything.
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <random>
 #include <string_view>
 #include <vector>
 
@@ -79,11 +80,13 @@ struct Later {
 struct Delays {
   std::chrono::milliseconds delay{};
   bool in_order = false;
+  std::minstd_rand random;
   std::multimap<Clock::time_point, Later> answers;
   std::map<int, Clock::time_point> busy;  // connections, in order
 
   void put(int fd, const sockaddr_in& peer, ByteBuffer octets, bool stream) {
     auto due = Clock::now() + delay;
+    if (!in_order) due += delay * (static_cast<int>(random() % 1001) - 500) / 1000;
     if (stream && in_order) due = busy[fd] = std::max(Clock::now(), busy[fd]) + delay;
     answers.emplace(due, Later{fd, peer, std::move(octets)});
   }
