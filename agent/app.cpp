@@ -81,7 +81,8 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
             return outcome;
           },
           [this](const dns::Ask& ask) { ask_upstream(ask); },
-          [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); }),
+          [this](const io::ListeningSocket& wanted) { return supervisor_.open(wanted); },
+          [this](std::span<const ByteView> queries) { forwarder_.expect(queries); }),
       self_probe_(
           loop_,
           [this] {

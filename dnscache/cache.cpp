@@ -1,6 +1,7 @@
 #include "dnscache/cache.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -11,7 +12,6 @@ namespace lastlight::dns {
 namespace {
 
 constexpr std::uint64_t kSmallShare = 10;  // of the budget, 1/n
-constexpr std::size_t kFirstBuckets = 1024;
 
 // What malloc takes for a block: its header, rounded to 16.
 constexpr std::uint64_t allocated(std::uint64_t octets) {
@@ -24,15 +24,16 @@ std::uint32_t whole_second(Instant when) {
 
 }  // namespace
 
-// An entry without its block: itself, and its share of the tables of places.
-const std::uint64_t Cache::kPlace = sizeof(Entry) + sizeof(Index) * 2;
-
 const std::uint8_t* Cache::Entry::octets() const {
   return reinterpret_cast<const std::uint8_t*>(block.get() + ttl_count);
 }
 
 Answer Cache::Entry::answer() const {
   return {ByteView(octets() + key_size, message_size), std::span(block.get(), ttl_count), failure, source};
+}
+
+std::uint64_t Cache::Entry::cost() const {
+  return kPlace + allocated(block_octets());
 }
 
 Cache::Hit Cache::Entry::hit(Instant now) const {
@@ -56,16 +57,19 @@ Cache::Cache(Bytes budget, std::uint64_t hash_seed, Duration stale_window)
     : budget_(budget.count),
       seed_(hash_seed),
       stale_window_(stale_window),
-      buckets_(kFirstBuckets, kNone),
       ghosts_(std::bit_ceil(std::clamp<std::uint64_t>(budget.count / 1024, 64, 1U << 16)), 0) {}
 
-std::optional<Cache::Hit> Cache::find(ByteView key, Instant now) {
-  const Index index = locate(key, hash_octets(key, seed_));
+std::uint64_t Cache::hash_of(ByteView key) const {
+  return hash_octets(key, seed_);
+}
+
+std::optional<Cache::Hit> Cache::find(ByteView key, std::uint64_t hash, Instant now) {
+  const Index index = locate(key, hash);
   if (index == kNone) {
     ++counters_.misses;
     return std::nullopt;
   }
-  Entry& entry = entries_[index];
+  Entry& entry = at(index);
   if (!usable(entry, now)) {
     ++counters_.expired;
     erase_at(index);
@@ -79,15 +83,35 @@ std::optional<Cache::Hit> Cache::find(ByteView key, Instant now) {
   return hit;
 }
 
+void Cache::approach(std::span<const std::uint64_t> hashes) const {
+  constexpr std::size_t kLine = 64;
+  constexpr std::size_t kMostLines = 4;  // of a block; the processor sees where it goes on
+  hashes = hashes.first(std::min(hashes.size(), kApproach));
+  std::array<Index, kApproach> places;
+  for (const std::uint64_t hash : hashes)
+    table_.prefetch(hash);
+  for (std::size_t i = 0; i < hashes.size(); ++i) {
+    places[i] = table_.find(hashes[i], [](Index) { return true; });
+    if (places[i] != kNone) __builtin_prefetch(&at(places[i]));
+  }
+  for (const Index place : std::span(places).first(hashes.size())) {
+    if (place == kNone) continue;
+    const auto* block = reinterpret_cast<const std::uint8_t*>(at(place).block.get());
+    const std::size_t lines = std::min(at(place).block_octets() / kLine + 1, kMostLines);
+    for (std::size_t i = 0; i < lines; ++i)
+      __builtin_prefetch(block + i * kLine);
+  }
+}
+
 std::optional<Cache::Hit> Cache::peek(ByteView key, Instant now) const {
   const Index index = locate(key, hash_octets(key, seed_));
-  if (index == kNone || !usable(entries_[index], now)) return std::nullopt;
-  return entries_[index].hit(now);
+  if (index == kNone || !usable(at(index), now)) return std::nullopt;
+  return at(index).hit(now);
 }
 
 void Cache::postpone(ByteView key, Duration wait, Instant now) {
   const Index index = locate(key, hash_octets(key, seed_));
-  if (index != kNone) entries_[index].postponed_to = whole_second(now + wait);
+  if (index != kNone) at(index).postponed_to = whole_second(now + wait);
 }
 
 bool Cache::erase(ByteView key) {
@@ -100,8 +124,8 @@ std::size_t Cache::erase_if(const std::function<bool(ByteView key)>& chosen) {
   std::size_t count = 0;
   for (const Fifo* queue : {&small_, &main_}) {
     for (Index index = queue->oldest; index != kNone;) {
-      const Index next = entries_[index].newer;
-      if (chosen(entries_[index].key())) {
+      const Index next = at(index).newer;
+      if (chosen(at(index).key())) {
         erase_at(index);
         ++count;
       }
@@ -115,8 +139,8 @@ std::vector<ByteBuffer> Cache::hot_keys(std::size_t most, Instant now) const {
   std::vector<ByteBuffer> out;
   const std::uint32_t second = whole_second(now);
   for (const Fifo* queue : {&main_, &small_}) {
-    for (Index index = queue->oldest; index != kNone && out.size() < most; index = entries_[index].newer) {
-      const Entry& entry = entries_[index];
+    for (Index index = queue->oldest; index != kNone && out.size() < most; index = at(index).newer) {
+      const Entry& entry = at(index);
       const bool hot = entry.hits > 0 && second - entry.asked <= kHotSeconds;
       if (hot && !entry.failure && usable(entry, now)) out.emplace_back(entry.key().begin(), entry.key().end());
     }
@@ -138,7 +162,7 @@ void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
   std::uint32_t hits = 0;
   std::uint32_t asked = whole_second(now);
   if (present != kNone) {
-    const Entry& old = entries_[present];
+    const Entry& old = at(present);
     if (answer.failure && !old.failure && usable(old, now)) return;
     to_main = old.queue == Queue::Main;
     hits = old.hits;
@@ -175,81 +199,68 @@ std::uint64_t Cache::cost_of(ByteView key, const Answer& answer) {
 // Times and counts are the caller's to set.
 Cache::Entry& Cache::enter(ByteView key, std::uint64_t hash, const Answer& answer, Queue queue) {
   const Index index = take_slot();
-  Entry& entry = entries_[index];
+  Entry& entry = at(index);
   entry.block = std::make_unique_for_overwrite<std::uint16_t[]>(block_size(key, answer));
   std::ranges::copy(answer.ttl_at, entry.block.get());
   auto* bytes = reinterpret_cast<std::uint8_t*>(entry.block.get() + answer.ttl_at.size());
   std::ranges::copy(key, bytes);
   std::ranges::copy(answer.message, bytes + key.size());
   entry.hash = hash;
-  entry.cost = static_cast<std::uint32_t>(cost_of(key, answer));
   entry.message_size = static_cast<std::uint32_t>(answer.message.size());
   entry.ttl_count = static_cast<std::uint16_t>(answer.ttl_at.size());
   entry.key_size = static_cast<std::uint16_t>(key.size());
   entry.failure = answer.failure;
   entry.source = answer.source;
   entry.postponed_to = 0;
-  link(index);
+  table_.insert(hash, index);
+  ++counters_.entries;
+  counters_.bytes += entry.cost();
   push(index, queue);
   return entry;
 }
 
 Cache::Index Cache::locate(ByteView key, std::uint64_t hash) const {
-  Index index = buckets_[hash & (buckets_.size() - 1)];
-  for (; index != kNone; index = entries_[index].chain) {
-    const Entry& entry = entries_[index];
-    if (entry.hash == hash && std::ranges::equal(entry.key(), key)) return index;
-  }
-  return kNone;
+  return table_.find(hash, [&](Index index) {
+    const Entry& entry = at(index);
+    return entry.hash == hash && std::ranges::equal(entry.key(), key);
+  });
 }
 
 Cache::Index Cache::take_slot() {
   if (free_.empty()) {
-    entries_.emplace_back();
-    return static_cast<Index>(entries_.size() - 1);
+    if (made_ % kChunk == 0) chunks_.push_back(std::make_unique<Entry[]>(kChunk));
+    return made_++;
   }
   const Index index = free_.back();
   free_.pop_back();
   return index;
 }
 
-void Cache::link(Index index) {
-  if (counters_.entries >= buckets_.size()) grow_buckets();
-  Index& head = buckets_[entries_[index].hash & (buckets_.size() - 1)];
-  entries_[index].chain = head;
-  head = index;
-  ++counters_.entries;
-  counters_.bytes += entries_[index].cost;
-}
-
 void Cache::push(Index index, Queue queue) {
   Fifo& into = fifo(queue);
-  Entry& entry = entries_[index];
+  Entry& entry = at(index);
   entry.queue = queue;
   entry.newer = kNone;
   entry.older = into.newest;
-  (into.newest == kNone ? into.oldest : entries_[into.newest].newer) = index;
+  (into.newest == kNone ? into.oldest : at(into.newest).newer) = index;
   into.newest = index;
-  into.bytes += entry.cost;
+  into.bytes += entry.cost();
 }
 
 void Cache::pull(Index index) {
-  const Entry& entry = entries_[index];
+  const Entry& entry = at(index);
   Fifo& from = fifo(entry.queue);
-  (entry.older == kNone ? from.oldest : entries_[entry.older].newer) = entry.newer;
-  (entry.newer == kNone ? from.newest : entries_[entry.newer].older) = entry.older;
-  from.bytes -= entry.cost;
+  (entry.older == kNone ? from.oldest : at(entry.older).newer) = entry.newer;
+  (entry.newer == kNone ? from.newest : at(entry.newer).older) = entry.older;
+  from.bytes -= entry.cost();
 }
 
 void Cache::erase_at(Index index) {
-  Entry& entry = entries_[index];
-  Index* at = &buckets_[entry.hash & (buckets_.size() - 1)];
-  while (*at != index)
-    at = &entries_[*at].chain;
-  *at = entry.chain;
+  Entry& entry = at(index);
+  table_.erase(entry.hash, index);
   pull(index);
   --counters_.entries;
-  counters_.bytes -= entry.cost;
+  counters_.bytes -= entry.cost();
   entry.block.reset();
   free_.push_back(index);
 }
@@ -271,13 +282,13 @@ void Cache::evict_one(Instant now) {
 // The oldest of the small queue: out if nobody asked for it again, otherwise on to the main queue.
 void Cache::evict_small(Instant now) {
   const Index index = small_.oldest;
-  if (entries_[index].uses > 0 && usable(entries_[index], now)) {
+  if (at(index).uses > 0 && usable(at(index), now)) {
     pull(index);
-    entries_[index].uses = 0;
+    at(index).uses = 0;
     push(index, Queue::Main);
     return;
   }
-  remember(entries_[index].hash);
+  remember(at(index).hash);
   ++counters_.evicted;
   erase_at(index);
 }
@@ -287,12 +298,12 @@ void Cache::evict_small(Instant now) {
 void Cache::evict_main(Instant now) {
   for (;;) {
     const Index index = main_.oldest;
-    if (entries_[index].uses == 0 || !usable(entries_[index], now)) {
+    if (at(index).uses == 0 || !usable(at(index), now)) {
       ++counters_.evicted;
       erase_at(index);
       return;
     }
-    --entries_[index].uses;
+    --at(index).uses;
     pull(index);
     push(index, Queue::Main);
   }
@@ -307,18 +318,6 @@ bool Cache::remembered(std::uint64_t hash) {
   if (ghost != (static_cast<std::uint32_t>(hash >> 32) | 1U)) return false;
   ghost = 0;
   return true;
-}
-
-// Doubled when there is an entry per bucket: about a millisecond for 64 Ki entries, some ten times in a process's life.
-void Cache::grow_buckets() {
-  buckets_.assign(buckets_.size() * 2, kNone);
-  for (Fifo* queue : {&small_, &main_}) {
-    for (Index index = queue->oldest; index != kNone; index = entries_[index].newer) {
-      Index& head = buckets_[entries_[index].hash & (buckets_.size() - 1)];
-      entries_[index].chain = head;
-      head = index;
-    }
-  }
 }
 
 }  // namespace lastlight::dns

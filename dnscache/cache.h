@@ -16,16 +16,17 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "agent/base/bytes.h"
 #include "agent/base/time.h"
 #include "dnscache/answer.h"
 #include "dnscache/counters.h"
+#include "dnscache/place_table.h"
 
 namespace lastlight::dns {
 
@@ -45,7 +46,13 @@ class Cache {
     bool hot = false;        // it was asked for in the last kHotSeconds before
     bool due = false;        // to be asked again: expired, or in use and about to; not while postponed
   };
-  std::optional<Hit> find(ByteView key, Instant now);
+  std::optional<Hit> find(ByteView key, Instant now) { return find(key, hash_of(key), now); }
+  std::optional<Hit> find(ByteView key, std::uint64_t hash, Instant now);  // of the key
+  std::uint64_t hash_of(ByteView key) const;
+  // Asks the processor for what find() will look at, of all of them at once: in a large cache that is three times as
+  // far away as the memory is slow. Of more than kApproach the rest is left alone.
+  void approach(std::span<const std::uint64_t> hashes) const;
+  static constexpr std::size_t kApproach = 64;
   // The same unseen: nothing is counted, nothing gets hotter.
   std::optional<Hit> peek(ByteView key, Instant now) const;
 
@@ -90,19 +97,18 @@ class Cache {
   const CacheCounters& counters() const { return counters_; }
 
  private:
-  using Index = std::uint32_t;
-  static constexpr Index kNone = 0xFFFFFFFF;
+  using Index = PlaceTable::Place;
+  static constexpr Index kNone = PlaceTable::kNone;
   enum class Queue : std::uint8_t { Small, Main };
 
-  struct Entry {
+  // One line of the processor's cache.
+  struct alignas(64) Entry {
     std::unique_ptr<std::uint16_t[]> block;  // TTL offsets, then key and message as octets
     std::uint64_t hash = 0;
     Instant stored{};
     Instant expires{};
-    Index chain = kNone;  // next in the bucket
     Index newer = kNone;  // in its queue
     Index older = kNone;
-    std::uint32_t cost = 0;
     std::uint32_t message_size = 0;
     std::uint16_t ttl_count = 0;
     std::uint16_t key_size = 0;
@@ -116,10 +122,14 @@ class Cache {
 
     const std::uint8_t* octets() const;
     ByteView key() const { return {octets(), key_size}; }
+    std::size_t block_octets() const { return (ttl_count + (std::size_t{key_size} + message_size + 1) / 2) * 2; }
+    std::uint64_t cost() const;
     Answer answer() const;
     Hit hit(Instant now) const;
   };
-  static const std::uint64_t kPlace;
+  // An entry without its block: itself, and its share of the tables of places.
+  static constexpr std::uint64_t kPlace = sizeof(Entry) + PlaceTable::kOctetsEach + sizeof(Index);
+  static constexpr std::size_t kChunk = 64;          // entries that are made at once
   static constexpr std::uint64_t kLargestShare = 8;  // of the budget an entry may have, 1/n
   struct Fifo {
     Index newest = kNone;
@@ -130,12 +140,13 @@ class Cache {
   bool usable(const Entry& entry, Instant now) const {
     return now < entry.expires || (!entry.failure && now - entry.expires < stale_window_);
   }
+  Entry& at(Index index) { return chunks_[index / kChunk][index % kChunk]; }
+  const Entry& at(Index index) const { return chunks_[index / kChunk][index % kChunk]; }
   Index locate(ByteView key, std::uint64_t hash) const;
   Index take_slot();
   static std::size_t block_size(ByteView key, const Answer& answer);  // in halves
   static std::uint64_t cost_of(ByteView key, const Answer& answer);
   Entry& enter(ByteView key, std::uint64_t hash, const Answer& answer, Queue queue);
-  void link(Index index);
   void push(Index index, Queue queue);
   void pull(Index index);
   void erase_at(Index index);
@@ -146,15 +157,15 @@ class Cache {
   void evict_main(Instant now);
   void remember(std::uint64_t hash);
   bool remembered(std::uint64_t hash);
-  void grow_buckets();
   Fifo& fifo(Queue queue) { return queue == Queue::Small ? small_ : main_; }
 
   std::uint64_t budget_;
   std::uint64_t seed_;
   Duration stale_window_;
-  std::deque<Entry> entries_;  // grows without moving; slots are used again
+  std::vector<std::unique_ptr<Entry[]>> chunks_;  // entries stay where they are, and are used again
+  Index made_ = 0;                                // of them, so far
   std::vector<Index> free_;
-  std::vector<Index> buckets_;
+  PlaceTable table_;
   std::vector<std::uint32_t> ghosts_;  // by hash; 0: none
   Fifo small_;
   Fifo main_;

@@ -7,12 +7,12 @@ namespace lastlight::dns {
 
 bool Cache::walk(Walk& walk, std::size_t most, const std::function<void(const Record&)>& each, Instant now) const {
   for (; most > 0; --most, ++walk.next) {
-    if (walk.next >= entries_.size()) {
+    if (walk.next >= made_) {
       if (walk.rest) return false;
       walk = {.next = 0, .rest = true};
-      if (entries_.empty()) return false;
+      if (made_ == 0) return false;
     }
-    const Entry& entry = entries_[walk.next];
+    const Entry& entry = at(walk.next);
     const bool in_use = entry.queue == Queue::Main || entry.uses > 0;
     if (!entry.block || in_use == walk.rest || entry.failure || !usable(entry, now)) continue;
     each({.key = entry.key(),

@@ -56,7 +56,7 @@ bool read_opt(ByteView message, const Record& opt, Edns& out) {
   out.version = static_cast<std::uint8_t>(opt.ttl >> 16);
   out.payload = opt.rr_class;
   out.dnssec_ok = (opt.ttl & kEdnsDo) != 0;
-  return out.version != 0 || read_options(message.subspan(opt.rdata_at, opt.rdata_size), out);
+  return out.version != 0 || opt.rdata_size == 0 || read_options(message.subspan(opt.rdata_at, opt.rdata_size), out);
 }
 
 std::size_t OptForm::size() const {

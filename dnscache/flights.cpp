@@ -56,7 +56,7 @@ std::expected<FlightId, Flights::Full> Flights::open_alone(ByteView key, std::ui
   flight.due = now + patience;
   if (!key.empty()) {
     by_key_.emplace(as_text(key), id);
-    due_.emplace(flight.due, id);
+    due_.emplace_hint(due_.end(), flight.due, id);  // most are the latest yet
   }
   return id;
 }

@@ -75,9 +75,40 @@ void Forwarder::State::count_rcode(ByteView message) {
   ++counters_.rcodes.at(load16(message, 2) & kRcodeMask);
 }
 
+void Forwarder::State::read(ByteView packet, Read& into) const {
+  into.packet = packet;
+  into.reading = read_query(packet, into.query);
+  if (into.reading != Reading::Query || into.query.opcode() != kOpQuery || into.query.question.empty()) return;
+  into.key = Key(into.query);
+  into.hash = cache_.hash_of(into.key.view());
+}
+
+void Forwarder::State::expect(std::span<const ByteView> queries) {
+  expecting_ = next_ = 0;
+  std::array<std::uint64_t, kExpected> hashes;
+  std::size_t count = 0;
+  for (const ByteView packet : queries.first(std::min(queries.size(), kExpected))) {
+    Read& each = expected_[expecting_++];
+    read(packet, each);
+    if (each.reading == Reading::Query) hashes[count++] = each.hash;
+  }
+  cache_.approach(std::span(hashes).first(count));
+}
+
+Forwarder::State::Read& Forwarder::State::reading_of(ByteView packet) {
+  if (next_ < expecting_ && expected_[next_].packet.data() == packet.data() &&
+      expected_[next_].packet.size() == packet.size()) {
+    return expected_[next_++];
+  }
+  expecting_ = 0;
+  read(packet, alone_);
+  return alone_;
+}
+
 Forwarder::Outcome Forwarder::State::handle(ByteView packet, const Client& client, Instant now, MutableByteView out) {
-  Query query;
-  switch (read_query(packet, query)) {
+  Read& read = reading_of(packet);
+  Query& query = read.query;
+  switch (read.reading) {
     case Reading::TooShort:
       ++counters_.dropped_short;
       return {.size = 0, .ask = std::nullopt, .dropped = true};
@@ -98,7 +129,7 @@ Forwarder::Outcome Forwarder::State::handle(ByteView packet, const Client& clien
       if (query.question.empty()) {  // RFC 7873 s5.4: only a cookie was asked for
         return error(query, cookie == Cookies::Seen::Bad ? kBadCookie : kNoError, std::nullopt, counters_.local, out);
       }
-      return question(query, client, now, out);
+      return question(read, client, now, out);
     case kOpNotify:
     case kOpUpdate:
       return relay(packet, query, client, now, out);
@@ -107,12 +138,13 @@ Forwarder::Outcome Forwarder::State::handle(ByteView packet, const Client& clien
   }
 }
 
-Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& client, Instant now,
+Forwarder::Outcome Forwarder::State::question(const Read& read, const Client& client, Instant now,
                                               MutableByteView out) {
+  const Query& query = read.query;
+  const Key& key = read.key;
   if (query.type == kTypeAxfr || query.type == kTypeIxfr) {
     return error(query, kRefused, Ede::NotSupported, counters_.refused, out);
   }
-  const Key key(query);
   count_client(client.peer.address);
   const ByteView name = key.question().first(query.name().size());
   if (const auto local = local_answer(query, name)) {
@@ -122,9 +154,9 @@ Forwarder::Outcome Forwarder::State::question(const Query& query, const Client& 
   const auto zone = zones_.find(name);
   if (!zone) return error(query, kRefused, Ede::NotAuthoritative, counters_.refused, out);
   if (config_.zones[*zone].cache) {
-    const auto hit = cache_.find(key.view(), now);
+    const auto hit = cache_.find(key.view(), read.hash, now);
     if (!hit || !hit->fresh) {
-      if (auto outcome = cut_off(key, *zone, query, client, now, out)) return *outcome;
+      if (auto outcome = cut_off(read, *zone, client, now, out)) return *outcome;
     }
     if (hit && !hit->fresh) return expired(*hit, key, *zone, query, client, now, out);
     if (hit) {
@@ -169,8 +201,9 @@ Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& k
 }
 
 // A name below one that is known to be missing (cut.h). For those who check signatures the upstream speaks itself.
-std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Key& key, std::uint32_t zone, const Query& query,
-                                                            const Client& client, Instant now, MutableByteView out) {
+std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Read& read, std::uint32_t zone, const Client& client,
+                                                            Instant now, MutableByteView out) {
+  const auto& [packet, reading, query, key, hash] = read;
   if (!cuts_[zone] || query.qclass != kClassIn || key.view()[0] != kKeyRd) return std::nullopt;
   const ByteView question = key.question();
   const auto denial = cuts_[zone]->denies(question.first(question.size() - 4), query.type, now);
@@ -183,7 +216,7 @@ std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Key& key, std:
   store16(scratch_, 8, 1);
   std::ranges::copy(question, scratch_.begin() + kHeaderSize);
   std::ranges::copy(denial->soa, scratch_.begin() + static_cast<std::ptrdiff_t>(end));
-  count_name(key.view(), hash_octets(key.view(), seed_), kNxDomain, 1);
+  count_name(key.view(), hash, kNxDomain, 1);
   const std::array<std::uint16_t, 1> ttl_at{static_cast<std::uint16_t>(end + denial->ttl_at)};
   const Answer answer{ByteView(scratch_).first(end + denial->soa.size()), ttl_at};
   return send(answer, query, client, denial->age, out);
@@ -288,6 +321,9 @@ Forwarder& Forwarder::operator=(Forwarder&&) noexcept = default;
 
 Forwarder::Outcome Forwarder::on_query(ByteView query, const Client& client, Instant now, MutableByteView out) {
   return state_->on_query(query, client, now, out);
+}
+void Forwarder::expect(std::span<const ByteView> queries) {
+  state_->expect(queries);
 }
 std::vector<Delivery> Forwarder::on_reply(FlightId flight, ByteView reply, Instant now,
                                           const std::optional<Endpoint>& from) {

@@ -4,6 +4,7 @@
 // another configuration, and people's questions; forwarder_image.cpp what passes to a successor.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ class Forwarder::State {
   State(const DnsConfig& config, std::uint64_t seed, const CookieSecret& cookie_secret);
 
   Outcome on_query(ByteView packet, const Client& client, Instant now, MutableByteView out);
+  void expect(std::span<const ByteView> queries);
   std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now, const std::optional<Endpoint>& from);
   std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
   std::vector<Delivery> on_time(Instant now);
@@ -60,16 +62,25 @@ class Forwarder::State {
 
  private:
   // In
+  struct Read {
+    ByteView packet;
+    Reading reading = Reading::TooShort;
+    Query query;
+    Key key;                 // of a question that is well formed
+    std::uint64_t hash = 0;  // of it
+  };
+  void read(ByteView packet, Read& into) const;
+  Read& reading_of(ByteView packet);
   Outcome handle(ByteView packet, const Client& client, Instant now, MutableByteView out);
   void count_rcode(ByteView message);
   void count_client(const IpAddress& client);
   void count_name(ByteView key, std::uint64_t hash, std::uint16_t rcode, std::uint64_t times);
-  Outcome question(const Query& query, const Client& client, Instant now, MutableByteView out);
+  Outcome question(const Read& read, const Client& client, Instant now, MutableByteView out);
   Outcome relay(ByteView packet, const Query& query, const Client& client, Instant now, MutableByteView out);
   Outcome expired(const Cache::Hit& hit, const Key& key, std::uint32_t zone, const Query& query, const Client& client,
                   Instant now, MutableByteView out);
-  std::optional<Outcome> cut_off(const Key& key, std::uint32_t zone, const Query& query, const Client& client,
-                                 Instant now, MutableByteView out);
+  std::optional<Outcome> cut_off(const Read& read, std::uint32_t zone, const Client& client, Instant now,
+                                 MutableByteView out);
   Outcome miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client, Instant now,
                MutableByteView out);
   std::optional<Ask> ahead(ByteView key, std::uint32_t zone, const Query& query, Instant now);
@@ -133,6 +144,10 @@ class Forwarder::State {
   std::vector<Outage> outages_;                                           // of each zone
   ByteBuffer asking_;                                                     // what Ask::query points to
   std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(65535);  // one delivery is written here, then copied
+  std::array<Read, kExpected> expected_;
+  std::size_t expecting_ = 0;  // of them
+  std::size_t next_ = 0;       // that on_query is to be called with
+  Read alone_;
   ForwarderCounters counters_;
 };
 

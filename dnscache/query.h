@@ -40,14 +40,15 @@ class Key {
  public:
   static constexpr std::size_t kLongest = 1 + kMaxName + 4;
 
+  Key() = default;
   explicit Key(const Query& query);
   ByteView view() const { return {octets_.data(), size_}; }
   // The question as octets, for error replies and comparison: name, type, class.
-  ByteView question() const { return view().subspan(1); }
+  ByteView question() const { return view().subspan(1); }  // not of an empty one
 
  private:
   std::array<std::uint8_t, kLongest> octets_;  // as many as are written
-  std::size_t size_;
+  std::size_t size_ = 0;
 };
 
 // Whether a key's view is of a query with DO.

@@ -1,6 +1,7 @@
 #include "dnscache/server.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "dnscache/takeover/plan.h"
@@ -39,12 +40,14 @@ struct Server::Connection {
   std::unique_ptr<io::TcpConnection> tcp;
 };
 
-Server::Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask, io::SocketSource sockets)
+Server::Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask, io::SocketSource sockets,
+               Expect expect)
     : loop_(loop),
       config_(config),
       answer_(std::move(answer)),
       ask_(std::move(ask)),
       sockets_(std::move(sockets)),
+      expect_(std::move(expect)),
       tcp_answer_(kPrefix + kMaxMessage),
       before_wait_(loop, [this] { flush_deliveries(); }) {}
 
@@ -81,6 +84,15 @@ void Server::read_datagrams(Listener& listener) {
   }
 }
 
+void Server::expect(std::size_t from, std::size_t count) {
+  if (!expect_) return;
+  std::array<ByteView, Forwarder::kExpected> next;
+  count = std::min(count, next.size());
+  for (std::size_t i = 0; i < count; ++i)
+    next[i] = receiver_.datagram(from + i);
+  expect_(std::span(next).first(count));
+}
+
 // False when the socket is empty.
 bool Server::read_batch(Listener& listener) {
   const auto count = receiver_.receive(listener.udp.fd());
@@ -92,6 +104,7 @@ bool Server::read_batch(Listener& listener) {
   const Instant now = loop_.refresh();
   Client client{.peer = {}, .listener = listener.index, .connection = 0, .transport = Transport::Udp};
   for (std::size_t i = 0; i < *count; ++i) {
+    if (i % Forwarder::kExpected == 0) expect(i, *count - i);
     const auto peer = receiver_.peer(i);
     if (!peer) continue;
     // RFC 8906 s3: what can be read is answered; if the end is missed, that is a FORMERR.
@@ -102,6 +115,7 @@ bool Server::read_batch(Listener& listener) {
     if (outcome.ask) ask_(*outcome.ask);
     if (outcome.size > 0) answers_.queue_reply(outcome.size, receiver_.from(i));
   }
+  expect(0, 0);
   flush(answers_, listener);
   return *count == io::UdpReceiver::kBatch;
 }

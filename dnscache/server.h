@@ -60,11 +60,13 @@ class Server {
  public:
   // Forwarder::on_query, or anything like it.
   using Answer = std::move_only_function<Forwarder::Outcome(ByteView, const Client&, Instant, MutableByteView)>;
+  // What Answer is called with next, as Forwarder::expect has it.
+  using Expect = std::move_only_function<void(std::span<const ByteView>)>;
   // Must not call deliver() before it returns.
   using AskUpstream = std::move_only_function<void(const Ask&)>;
 
   Server(io::Loop& loop, const DnsConfig& config, Answer answer, AskUpstream ask,
-         io::SocketSource sockets = io::open_listening_socket);
+         io::SocketSource sockets = io::open_listening_socket, Expect expect = nullptr);
   ~Server();
 
   // Opens UDP and TCP on `where`, and serves at once. Returns the endpoint with the port the kernel chose if it was 0.
@@ -88,6 +90,7 @@ class Server {
   struct Listener;
   struct Connection;
 
+  void expect(std::size_t from, std::size_t count);
   void read_datagrams(Listener& listener);
   bool read_batch(Listener& listener);
   void queue_delivery(const Delivery& delivery);
@@ -107,6 +110,7 @@ class Server {
   Answer answer_;
   AskUpstream ask_;
   io::SocketSource sockets_;
+  Expect expect_;
   io::UdpReceiver receiver_;
   io::UdpSender answers_;                 // of the batch being read
   io::UdpSender deliveries_;              // of the turn,

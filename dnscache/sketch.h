@@ -37,7 +37,7 @@ class Sketch {
     std::uint64_t hash = 0;
     std::uint64_t count = 0;
   };
-  using Bucket = std::array<Place, kPlaces>;
+  struct alignas(64) Bucket : std::array<Place, kPlaces> {};
 
   std::size_t longest_;
   std::vector<Bucket> buckets_;

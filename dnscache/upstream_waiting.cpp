@@ -49,9 +49,9 @@ std::map<Endpoint, UpstreamView> UpstreamPool::view(Instant now) const {
 }
 
 void UpstreamPool::set_deadline(FlightId id, Flight& flight, Instant when) {
-  deadlines_.erase({flight.deadline, id});
+  if (flight.deadline != Instant{}) deadlines_.erase({flight.deadline, id});
   flight.deadline = when;
-  deadlines_.emplace(when, id);
+  deadlines_.emplace_hint(deadlines_.end(), when, id);  // most are the latest yet
 }
 
 void UpstreamPool::finish(FlightId id, Failure why, Orders& out) {

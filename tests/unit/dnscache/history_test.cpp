@@ -1,7 +1,9 @@
 // The whole cache, from query to answer, against a map without bounds: random histories of questions, answers and time.
+#include <array>
 #include <map>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "tests/support/random.h"
 #include "tests/unit/dnscache/forwarder_rig.h"
@@ -84,12 +86,22 @@ struct History {
     if (kept.kind == Kind::Positive) REQUIRE(load32(octets, record.end() - 4) == kept.version);
   }
 
+  // It makes no difference whether what is asked was expected, alone, among others, or something else was.
+  void expect_some(const ByteBuffer& query) {
+    static const ByteBuffer other = query_for("other.example"), broken(7);
+    const std::array<std::vector<ByteView>, 5> ways{
+        {{}, {query}, {other, query}, {query, broken, other}, std::vector<ByteView>(40, query)}};
+    if (const std::size_t way = random() % (ways.size() + 1); way < ways.size()) rig.forwarder.expect(ways[way]);
+  }
+
   void step() {
     rig.now += std::chrono::milliseconds(random() % 400);
     const Question question = draw();
     auto query = MessageBuilder(static_cast<std::uint16_t>(random()), kRd).question(question.text(), question.type);
     if (question.dnssec) query.opt(1232, kEdnsDo);
+    expect_some(query.octets);
     ByteBuffer sent = rig.ask(query.octets);
+    rig.forwarder.expect({});
     const auto kept = model.find(question);
     const bool fresh = kept != model.end() && rig.now < kept->second.stored + Seconds(kept->second.ttl);
     if (!sent.empty()) {
