@@ -13,6 +13,7 @@ namespace lastlight {
 struct HttpHeader {
   std::string name;
   std::string value;
+  bool operator==(const HttpHeader&) const = default;
 };
 
 struct HttpRequest {
@@ -26,6 +27,7 @@ struct HttpRequest {
   std::string unix_socket = {};       // the path of one: it is connected to whatever the URL's host is
   std::string proxy = {};             // http://[USER:PASSWORD@]HOST[:PORT]; empty: none, whatever the environment says
   std::uint64_t max_body = 1U << 20;  // bytes; a longer reply is an error, never a truncated success
+  bool operator==(const HttpRequest&) const = default;
 };
 
 struct HttpReply {

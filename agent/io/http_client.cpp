@@ -10,13 +10,15 @@
 #include <curl/curl.h>
 #include <signal.h>
 
+#include "agent/io/http_sockets.h"
 #include "agent/io/http_transfer.h"
-#include "agent/io/poll.h"
 #include "agent/io/timer.h"
 
 namespace lastlight::io {
 
 namespace {
+
+constexpr std::size_t kKept = 6;  // what a source asks in turn
 
 // curl needs its global state once per process, before the first handle. It is told not to touch signals
 // (CURLOPT_NOSIGNAL), so a peer that closes while TLS writes would raise SIGPIPE: ignored, unless somebody handles it.
@@ -46,15 +48,13 @@ class HttpClient::Impl {
   HttpClientCounters counters;
 
  private:
-  struct Watched {
-    std::unique_ptr<Poll> poll;
-    int what = CURL_POLL_NONE;
-  };
-
+  std::unique_ptr<Transfer> make(HttpRequest request);
+  std::unique_ptr<Transfer> take_kept(const HttpRequest& request);
+  void keep_or_drop(std::unique_ptr<Transfer> transfer);
   void look_up_or_connect(Transfer& transfer);
   void connect(Transfer& transfer, const std::vector<IpAddress>& addresses);
+  void add(Transfer& transfer);
   void on_resolved(RequestId id, const std::vector<IpAddress>& addresses);
-  void on_ready(curl_socket_t socket, Poll::Ready ready);
   void act(curl_socket_t socket, int flags);
   void collect();
   void finish(Transfer& transfer, CURLcode code);
@@ -65,7 +65,6 @@ class HttpClient::Impl {
   void deliver();
   void deliver_one(Transfer& transfer);
 
-  static int watch_socket(CURL*, curl_socket_t socket, int what, void* self, void*) noexcept;
   static int set_timer(CURLM*, long timeout_ms, void* self) noexcept;
 
   Loop& loop_;
@@ -74,10 +73,11 @@ class HttpClient::Impl {
   CURLM* multi_ = nullptr;
   Timer curl_timer_;
   Timer soon_;  // delivers what was decided outside curl's events
-  std::unordered_map<curl_socket_t, Watched> sockets_;
+  HttpSockets sockets_;
   std::unordered_map<RequestId, std::unique_ptr<Transfer>> transfers_;
   std::vector<RequestId> ready_;                    // have something to hand over
   std::vector<std::unique_ptr<Transfer>> retired_;  // ended while delivering: their callbacks may be on the stack
+  std::vector<std::unique_ptr<Transfer>> kept_;     // at most kKept, the last asked last
   RequestId last_id_ = 0;
   bool delivering_ = false;
 };
@@ -87,12 +87,12 @@ HttpClient::Impl::Impl(Loop& loop, Resolve resolve, HttpClientOptions options)
       resolve_(std::move(resolve)),
       options_(std::move(options)),
       curl_timer_(loop, [this] { act(CURL_SOCKET_TIMEOUT, 0); }),
-      soon_(loop, [this] { deliver(); }) {
+      soon_(loop, [this] { deliver(); }),
+      sockets_(loop, [this](curl_socket_t socket, int flags) { act(socket, flags); }) {
   initialise_curl();
   multi_ = curl_multi_init();
   if (multi_ == nullptr) throw std::runtime_error("libcurl cannot create a multi handle");
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &Impl::watch_socket);
-  curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+  sockets_.serve(multi_);
   curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &Impl::set_timer);
   curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
   curl_multi_setopt(multi_, CURLMOPT_MAX_TOTAL_CONNECTIONS, static_cast<long>(options_.max_connections));
@@ -102,7 +102,7 @@ HttpClient::Impl::Impl(Loop& loop, Resolve resolve, HttpClientOptions options)
 HttpClient::Impl::~Impl() {
   for (auto& [id, transfer] : transfers_)
     detach(*transfer);
-  curl_multi_cleanup(multi_);  // closes the kept connections, which still calls watch_socket
+  curl_multi_cleanup(multi_);  // closes the kept connections, which still calls sockets_
 }
 
 HttpClient::RequestId HttpClient::Impl::start(HttpRequest request, OnHeaders on_headers, OnBytes on_bytes,
@@ -110,9 +110,10 @@ HttpClient::RequestId HttpClient::Impl::start(HttpRequest request, OnHeaders on_
   const RequestId id = ++last_id_;
   ++counters.requests;
   const bool full = transfers_.size() >= options_.max_requests;
-  auto& transfer =
-      *transfers_.emplace(id, std::make_unique<Transfer>(loop_, id, std::move(request), [this, id] { expire(id); }))
-           .first->second;
+  std::unique_ptr<Transfer> kept = take_kept(request);
+  const bool again = kept != nullptr;
+  auto& transfer = *transfers_.emplace(id, again ? std::move(kept) : make(std::move(request))).first->second;
+  transfer.id = id;
   transfer.on_headers = std::move(on_headers);
   transfer.on_bytes = std::move(on_bytes);
   transfer.done = std::move(done);
@@ -122,8 +123,30 @@ HttpClient::RequestId HttpClient::Impl::start(HttpRequest request, OnHeaders on_
     return id;
   }
   transfer.deadline.start_in(transfer.request.timeout);
-  look_up_or_connect(transfer);
+  again ? add(transfer) : look_up_or_connect(transfer);
   return id;
+}
+
+// --- what is asked again and again: a poll of a metadata service is the same request each second ---
+
+std::unique_ptr<Transfer> HttpClient::Impl::make(HttpRequest request) {
+  return std::make_unique<Transfer>(loop_, std::move(request), [this](RequestId id) { expire(id); });
+}
+
+std::unique_ptr<Transfer> HttpClient::Impl::take_kept(const HttpRequest& request) {
+  const auto found =
+      std::ranges::find(kept_, request, [](const auto& each) -> const HttpRequest& { return each->request; });
+  if (found == kept_.end()) return nullptr;
+  std::unique_ptr<Transfer> transfer = std::move(*found);
+  kept_.erase(found);
+  return transfer;
+}
+
+void HttpClient::Impl::keep_or_drop(std::unique_ptr<Transfer> transfer) {
+  if (!transfer->may_be_kept()) return;
+  transfer->renew();
+  if (kept_.size() >= kKept) kept_.erase(kept_.begin());
+  kept_.push_back(std::move(transfer));
 }
 
 void HttpClient::Impl::look_up_or_connect(Transfer& transfer) {
@@ -152,6 +175,11 @@ void HttpClient::Impl::on_resolved(RequestId id, const std::vector<IpAddress>& a
 
 void HttpClient::Impl::connect(Transfer& transfer, const std::vector<IpAddress>& addresses) {
   if (!transfer.prepare(addresses, options_.ca_file)) return fail(transfer, "libcurl cannot create a handle");
+  sockets_.close_for(transfer.easy.get());
+  add(transfer);
+}
+
+void HttpClient::Impl::add(Transfer& transfer) {
   if (const CURLMcode code = curl_multi_add_handle(multi_, transfer.easy.get()); code != CURLM_OK) {
     return fail(transfer, curl_multi_strerror(code));
   }
@@ -159,24 +187,6 @@ void HttpClient::Impl::connect(Transfer& transfer, const std::vector<IpAddress>&
 }
 
 // --- what curl calls ---
-
-int HttpClient::Impl::watch_socket(CURL*, curl_socket_t socket, int what, void* self, void*) noexcept {
-  auto* impl = static_cast<Impl*>(self);
-  if (what == CURL_POLL_REMOVE) {
-    // At once, although this may run inside that Poll's callback: curl closes the socket next, and its number may come
-    // back. The callback below therefore uses nothing of its own after on_ready().
-    impl->sockets_.erase(socket);
-    return 0;
-  }
-  Watched& watched = impl->sockets_[socket];
-  watched.what = what;
-  if (!watched.poll) {
-    watched.poll = std::make_unique<Poll>(impl->loop_, socket,
-                                          [impl, socket](Poll::Ready ready) { impl->on_ready(socket, ready); });
-  }
-  watched.poll->watch((what & CURL_POLL_IN) != 0, (what & CURL_POLL_OUT) != 0);
-  return 0;
-}
 
 int HttpClient::Impl::set_timer(CURLM*, long timeout_ms, void* self) noexcept {
   Timer& timer = static_cast<Impl*>(self)->curl_timer_;
@@ -189,17 +199,6 @@ int HttpClient::Impl::set_timer(CURLM*, long timeout_ms, void* self) noexcept {
 }
 
 // --- what the loop calls ---
-
-void HttpClient::Impl::on_ready(curl_socket_t socket, Poll::Ready ready) {
-  const int flags = (ready.readable ? CURL_CSELECT_IN : 0) | (ready.writable ? CURL_CSELECT_OUT : 0) |
-                    (ready.error != 0 ? CURL_CSELECT_ERR : 0);
-  act(socket, flags);
-  if (ready.error == 0) return;
-  // libuv stops watching on an error; curl, if it still holds the socket, believes it watched.
-  if (const auto found = sockets_.find(socket); found != sockets_.end()) {
-    found->second.poll->watch((found->second.what & CURL_POLL_IN) != 0, (found->second.what & CURL_POLL_OUT) != 0);
-  }
-}
 
 void HttpClient::Impl::act(curl_socket_t socket, int flags) {
   int running = 0;
@@ -229,7 +228,7 @@ void HttpClient::Impl::finish(Transfer& transfer, CURLcode code) {
   if (code == CURLE_OK) {
     detach(transfer);
     transfer.deadline.stop();
-    transfer.finished = true;
+    transfer.finished = transfer.whole = true;
     return enqueue(transfer);
   }
   if (code == CURLE_OPERATION_TIMEDOUT) ++counters.timeouts;
@@ -293,6 +292,8 @@ void HttpClient::Impl::deliver() {
     if (found != transfers_.end()) deliver_one(*found->second);
   }
   ready_.clear();
+  for (auto& each : retired_)
+    keep_or_drop(std::move(each));
   retired_.clear();
   delivering_ = false;
 }

@@ -72,6 +72,19 @@ bool Transfer::prepare(const std::vector<IpAddress>& of_peer, const std::string&
   return true;
 }
 
+bool Transfer::may_be_kept() const {
+  return whole && !cancelled && !streams() && request.body.empty() && (peer.literal || !request.unix_socket.empty());
+}
+
+void Transfer::renew() {
+  on_headers = {};
+  done = {};
+  error[0] = '\0';
+  reply = {};
+  header_bytes = 0;
+  queued = finished = whole = false;
+}
+
 void Transfer::set_addresses(const std::vector<IpAddress>& of_peer) {
   // HOST:PORT:ADDRESS[,ADDRESS]...: replaces what the multi handle knew of that name, and does not age.
   std::string line = peer.host + ':' + peer.port + ':';

@@ -46,15 +46,19 @@ std::optional<Origin> parse_origin(const std::string& url);
 bool is_sendable(const HttpRequest& request);
 
 struct Transfer {
-  Transfer(Loop& loop, HttpClient::RequestId number, HttpRequest what, std::move_only_function<void()> expired)
-      : id(number), request(std::move(what)), deadline(loop, std::move(expired)) {}
+  Transfer(Loop& loop, HttpRequest what, std::move_only_function<void(HttpClient::RequestId)> expired)
+      : request(std::move(what)), deadline(loop, [this, tell = std::move(expired)]() mutable { tell(id); }) {}
 
   // Makes the handle, ready to be added to a multi handle. `addresses` are those of the peer's name, none if it is a
   // literal. False if libcurl cannot.
   bool prepare(const std::vector<IpAddress>& addresses, const std::string& ca_file);
   bool streams() const { return static_cast<bool>(on_bytes); }
+  // A whole reply has come to a request without a body, at an address that does not have to be looked up: what curl
+  // was told holds for the same request again, after renew().
+  bool may_be_kept() const;
+  void renew();
 
-  HttpClient::RequestId id;
+  HttpClient::RequestId id = 0;
   HttpRequest request;
   Timer deadline;  // of the exchange, name lookup included; of silence for a stream
   Origin origin;
@@ -77,6 +81,7 @@ struct Transfer {
   bool queued = false;  // has something to hand over
   bool finished = false;
   bool cancelled = false;
+  bool whole = false;  // the reply, as far as curl is concerned
 
  private:
   void set_addresses(const std::vector<IpAddress>& of_peer);

@@ -108,6 +108,68 @@ TEST_CASE_METHOD(Fixture, "requests reuse one connection", "[http_client]") {
   CHECK(client.counters().failures == 0);
 }
 
+TEST_CASE_METHOD(Fixture, "the same request again and again: each reply is its own", "[http_client]") {
+  int asked = 0;
+  io::HttpServer counting(loop, kLoopback, [&](const HttpRequest&) {
+    HttpReply reply{.status = 200, .headers = {}, .body = std::to_string(++asked), .error = {}};
+    if (asked % 3 == 0) reply = {.status = 404, .headers = {{"X-Third", "yes"}}, .body = {}, .error = {}};
+    return reply;
+  });
+  const HttpRequest request{.url = "http://127.0.0.1:" + std::to_string(counting.port()) + "/same",
+                            .headers = {{"A", "b"}}};
+  for (int i = 1; i <= 30; ++i) {
+    const HttpReply reply = exchange(request);
+    CHECK(reply.status == (i % 3 == 0 ? 404 : 200));
+    CHECK(reply.body == (i % 3 == 0 ? "" : std::to_string(i)));
+    CHECK(reply.header("X-Third") == (i % 3 == 0 ? "yes" : ""));
+    CHECK(std::ranges::count(reply.headers, "Date", &HttpHeader::name) == 1);
+  }
+  CHECK(client.counters().connections == 1);
+  int good = 0;
+  for (int i = 0; i < 3; ++i)  // at the same time
+    client.send(request, [&](HttpReply reply) { good += reply.status != 0 ? 1 : 0; });
+  client.cancel(client.send(request, [](HttpReply) { FAIL_CHECK("called after cancel"); }));
+  REQUIRE(turn_until(loop, [&] { return good == 3; }));
+  std::string streamed;
+  bool ended = false;
+  client.stream(request, {}, [&](std::string_view bytes) { streamed += bytes; }, [&](HttpReply) { ended = true; });
+  REQUIRE(turn_until(loop, [&] { return ended; }));
+  CHECK(streamed == std::to_string(asked));
+}
+
+TEST_CASE_METHOD(Fixture, "a connection that its peer closes while nobody waits is at rest, then replaced",
+                 "[http_client]") {
+  RawPeer peer(loop);
+  peer.listen();
+  const HttpRequest request{.url = peer.url()};
+  for (int i = 0; i < 3; ++i) {
+    std::optional<HttpReply> got;
+    client.send(request, [&](HttpReply reply) { got = std::move(reply); });
+    REQUIRE(turn_until(loop, [&] { return peer.connected(); }));
+    peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    REQUIRE(turn_until(loop, [&] { return got.has_value(); }));
+    CHECK(got->body == "ok");
+    peer.hang_up();
+    bool over = false;
+    io::Timer rest(loop, [&] { over = true; });
+    rest.start_in(50ms);
+    int turns = 0;
+    for (; !over; ++turns)
+      loop.run_once();
+    CHECK(turns < 20);
+  }
+  CHECK(client.counters().connections == 3);
+  CHECK(client.counters().failures == 0);
+  std::optional<HttpReply> broken;
+  client.send(request, [&](HttpReply reply) { broken = std::move(reply); });
+  REQUIRE(turn_until(loop, [&] { return peer.connected(); }));
+  peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no");
+  peer.hang_up();
+  REQUIRE(turn_until(loop, [&] { return broken.has_value(); }));
+  CHECK(broken->status == 0);
+  CHECK(broken->body.empty());
+}
+
 TEST_CASE_METHOD(Fixture, "bodies and headers go out as given, and nothing else", "[http_client]") {
   const HttpReply reply = exchange({.method = "POST",
                                     .url = base + "/p",
