@@ -1,4 +1,4 @@
-# What `make bench-dns` and `make bench-hit` run, with LASTLIGHT_BENCH; the floor and the load are the end-to-end tests' too.
+# What `make bench-dns` and `make bench-hit` run, with LASTLIGHT_BENCH; the floors and the load are the end-to-end tests' too.
 add_custom_target(benches)
 # lastlight_bench(NAME SOURCES... LINK libraries...): tests/bench/NAME.cpp.
 function(lastlight_bench name)
@@ -9,6 +9,7 @@ function(lastlight_bench name)
 endfunction()
 
 lastlight_bench(echo LINK lastlight_base)
+lastlight_bench(poll LINK lastlight_base)
 lastlight_bench(load SOURCES bench/workload.cpp LINK lastlight_dnscache_core)
 if(NOT LASTLIGHT_BENCH)
   return()

@@ -101,9 +101,14 @@ def test_the_worker_is_confined_and_its_parent_sleeps(scene):  # pylint: disable
         private = int(supervisor["RssAnon"].split()[0])
         print(f"the supervisor's private memory: {private} KiB")
         assert private < 1024
-    before = supervisor["voluntary_ctxt_switches"], imds.stats()["requests"].get(POLL, 0)
-    wait_until(lambda: imds.stats()["requests"].get(POLL, 0) >= before[1] + 2, 10, "two polls", agent.process)
-    assert of_process(agent.pid)["voluntary_ctxt_switches"] == before[0], "the supervisor woke up at rest"
+
+    def slept():
+        """Through two polls of the worker. It may still have been busy with the start when the first began."""
+        switches, polls = of_process(agent.pid)["voluntary_ctxt_switches"], imds.stats()["requests"].get(POLL, 0)
+        wait_until(lambda: imds.stats()["requests"].get(POLL, 0) >= polls + 2, 10, "two polls", agent.process)
+        return of_process(agent.pid)["voluntary_ctxt_switches"] == switches
+
+    assert any(slept() for _ in range(3)), "the supervisor wakes up at rest"
 
 
 def test_only_the_supervisor_is_spared_when_memory_is_short(scene):  # pylint: disable=redefined-outer-name

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 from rig import ports  # noqa: E402  pylint: disable=wrong-import-position
 from rig.agent import binary, write_config  # noqa: E402  pylint: disable=wrong-import-position
+from rig.load import GATED  # noqa: E402  pylint: disable=wrong-import-position
 from rig.measure import SchedulingDelay  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import Process, wait_until  # noqa: E402  pylint: disable=wrong-import-position
 from sandbox.azure import Azure  # noqa: E402  pylint: disable=wrong-import-position
@@ -30,6 +31,7 @@ MOCKS = {"aws": Imds, "gcp": Gcp, "azure": Azure}
 KINDS = ("spot-terminate", "spot-stop", "spot-hibernate", "preempt", "terminate", "asg-terminate", "reboot", "redeploy", "maintenance",
          "rebalance", "freeze", "live-migration")
 POLL, REQUEST_TIMEOUT, BACKOFF, POLL_SLOW, HANG, LONGEST = 1.0, 1.0, 2.0, 5.0, 5.0, 1.1
+MEDIAN = 0.5 + 3 * 0.5 / 50 ** 0.5  # of fifty instants between two polls; later by chance once in a thousand times
 
 # What is announced, and the kinds that must be heard for it.
 AWS_OTHERS = {"rebalance": True, "lifecycle": "Terminated",
@@ -146,7 +148,7 @@ def test_every_cloud_kind_and_fault(watchers):
 
 def test_detection_delay_over_fifty_trials(watchers):
     """From the instant at which the service has it to the agent's line about it. The median is printed, the longest is held to a poll and
-    what this machine makes both sides wait."""
+    what this machine makes both sides wait: the service's two threads and the agent. `make bench-polling` holds medians and GCP to their limits."""
     rounds, each = 5, 10
     agents = watchers([(cloud, {}) for cloud in MOCKS for _ in range(each)])
     announce = {"aws": lambda n: {"notice": {"window": 100 + n}}, "gcp": lambda n: {"preempted": True},
@@ -163,8 +165,11 @@ def test_detection_delay_over_fifty_trials(watchers):
         assert len(found) == rounds * each
         print(f"{cloud}: notice to detection over {len(found)} trials: median {found[len(found) // 2] * 1000:.0f} ms, "
               f"maximum {found[-1] * 1000:.0f} ms; the machine's delay {late * 1000:.0f} ms")
-        assert found[-1] <= LONGEST + 2 * late, "not even once between two polls"
-    assert delays["gcp"][len(delays["gcp"]) // 2] < 0.3, "a hanging GET does not wait for a poll"
+        assert found[-1] <= LONGEST + 3 * late, "not even once between two polls"
+        if GATED:
+            assert found[len(found) // 2] <= MEDIAN, "later than chance has it"
+    if GATED:
+        assert delays["gcp"][-1] <= 0.05 + 3 * late, "a hanging GET does not wait for a poll"
 
 
 def detect(agents, rounds, announce, clear, delays):
@@ -214,7 +219,7 @@ def test_cancelled_events_and_a_clock_that_is_wrong(watchers):
     (agent,) = watchers([("aws", {"token-ttl": "2s"})])
     agent.mock.configure({"clock_skew": 3600, "max_token_ttl": 2, "scheduled": [{"code": "instance-stop", "id": "e1", "in": 7200}]})
     wait_until(agent.heard, 15, "the event")
-    assert abs(agent.events("interruption.notice")[0]["seconds_left"] - 7200) < 5, "the service's clock counts, not ours"
+    assert abs(agent.events("interruption.notice")[0]["seconds_left"] - 7200) < 60, "the service's clock counts, not ours"
     agent.mock.configure({"history": [{"code": "instance-stop", "id": "e1", "state": "canceled"}]})
     wait_until(lambda: agent.events("interruption.withdrawn"), 15, "the cancellation")
     assert agent.events("interruption.withdrawn")[0]["why"] == "canceled"

@@ -50,8 +50,8 @@ def test_advice_taints_a_stop_cordons_and_both_are_undone(cloud, agent_factory):
     imds.set_notice(window=3600, action="stop")
     wait_until(lambda: api.cluster.cordoned, 10, "the cordon", agent.process)
     wait_until(lambda: {"SpotInterruption", "Cordon"} <= reasons(api), 10, "its Events", agent.process)
-    os.kill(agent.worker, signal.SIGKILL)
     requests = imds.stats()["requests"].get("PUT /latest/api/token", 0)
+    os.kill(agent.worker, signal.SIGKILL)
     wait_until(lambda: imds.stats()["requests"].get("PUT /latest/api/token", 0) > requests, 20, "the next worker", agent.process)
     assert api.cluster.cordoned
     imds.configure({"notice": None})

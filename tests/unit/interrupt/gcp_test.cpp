@@ -70,6 +70,19 @@ TEST_CASE("the value is asked once, then waited for with the ETag of the reply b
   CHECK(rig.answer(value("TRUE", "def2"), 5s).empty());
 }
 
+TEST_CASE("where a longer preemption notice is configured, that is what is left") {
+  InterruptionConfig config;
+  config.gcp_preemption_window = 120s;
+  Rig rig{.config = config};
+  rig.ask();
+  CHECK(rig.answer(value("FALSE", "a1")).empty());
+  rig.ask();
+  const SourceEvents events = rig.answer(value("TRUE", "b2"), 3s);
+  REQUIRE(events.size() == 1);
+  CHECK(std::get<Notice>(events[0]).deadline == rig.now + 120s);
+  CHECK(std::get<Notice>(events[0]).deadline_assumed);
+}
+
 TEST_CASE("a server that does not wait is not asked in a loop") {
   Rig rig;
   for (int i = 0; i < 5; ++i) {
