@@ -45,7 +45,8 @@ Drain::Drain(std::string node, const DrainConfig& policy, const kube::Server& se
       policy_(policy),
       server_(server),
       uniform_(std::move(uniform)),
-      marks_(node_, policy_.taint, server_) {}
+      marks_(node_, policy_.taint, server_),
+      congestion_(policy_.max_in_flight) {}
 
 DrainStep Drain::start(const SavedDrain& saved, Instant now, bool announced) {
   const bool going_on = active(now);
@@ -53,6 +54,7 @@ DrainStep Drain::start(const SavedDrain& saved, Instant now, bool announced) {
                      std::chrono::abs(saved.notice.deadline - window_.deadline) >= kEachSecond;
   if (!going_on) {
     window_.noticed = std::min(saved.noticed, now);
+    congestion_ = Congestion(policy_.max_in_flight);
     cordoned_at_.reset();
   }
   window_.deadline = saved.notice.deadline;
@@ -80,6 +82,10 @@ DrainStep Drain::mark(const SavedDrain& saved, Instant now, bool announced) {
   marks_end_ = announced ? kNever : saved.notice.deadline;
   marks_.set(to_text(saved_), saved.mark, now);
   return advance(now);
+}
+
+bool Drain::marks_by_hand() const {
+  return marks() && !unmarked() && saved_.notice.source == kManual;
 }
 
 DrainStep Drain::withdraw(Instant now) {
@@ -125,12 +131,19 @@ DrainStep Drain::advance(Instant now) {
     if (marks_.clearing() || !started_) order_marks(step, now);
     if (!silent(now)) order_events(step, now);
   }
+  if (!unmarked()) {
+    told_unmarked_ = false;
+  } else if (!std::exchange(told_unmarked_, true)) {
+    fact(Fact::Kind::Unmarked, now, node_, "nothing of ours was there any more");
+  }
   step.cancel = std::exchange(cancel_, {});
   return step;
 }
 
 std::uint64_t Drain::order(DrainStep& step, Call call, int priority, HttpRequest request, Flight flight, Instant now) {
   if (active(now)) {  // a reply after the end is of no use to anybody
+    if (!streams(call)) request.timeout = std::min(patience(now), flight.patience);
+    request.connect_timeout = std::max(request.connect_timeout, patience(now) / 2);
     request.timeout = std::min(request.timeout, Duration(window_.deadline - now));
     request.connect_timeout = std::min(request.connect_timeout, request.timeout);
   }
@@ -168,7 +181,9 @@ void Drain::order_source(DrainStep& step, Instant now) {
   if (watch_.in_flight && need_list_) {
     // A server that streams a list begins at once: silence means that it never will, and no pod is known until then. Or
     // it is that slow, so each try may be silent for longer.
-    const Instant silent = heard_watch_ + kListSilence * (1U << std::min(watch_.failures, kListPatience));
+    const Duration least = heard_ ? 2 * congestion_.slowest() : patience(now);
+    const Instant silent =
+        heard_watch_ + std::max<Duration>(least, kListSilence * (1U << std::min(watch_.failures, kListPatience)));
     if (now < silent) {
       step.wake = std::min(step.wake, silent);
     } else {
@@ -236,7 +251,7 @@ Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
     return std::max(at, std::min(held, last));
   }
   // What will not be answered before D is not asked again: it would hold up the deletion.
-  return record.next_try + slowest_answer_ < last ? record.next_try : last;
+  return record.next_try + congestion_.slowest() < last ? record.next_try : last;
 }
 
 bool Drain::wants_delete(const PodRecord& record, Instant now) const {
@@ -264,7 +279,7 @@ void Drain::order_pods(DrainStep& step, Instant now) {
   }
   std::ranges::sort(ready, {}, [](const Due& due) { return std::pair(due.urgency, due.at); });
   for (const Due& next : ready) {
-    if (in_flight_ >= policy_.max_in_flight) return;  // a reply frees the place
+    if (!room()) return;  // a reply frees the place
     send_for(step, *next.record, now);
   }
 }
@@ -274,11 +289,15 @@ Duration Drain::longest_wait(Instant now) const {
   return std::max(Duration(seconds(1)), (window_.deadline - now) / 3);
 }
 
+Duration Drain::patience(Instant now) const {
+  return std::min(congestion_.patience(), longest_wait(now));
+}
+
 // A request that is given up was work for nothing, for a server that is busy as it is: one that has been slow is waited
 // for.
 Duration Drain::least_wait(const PodRecord& record, Instant now) const {
   const Duration once = seconds(1) * (1U << std::min(record.unanswered, 3U));
-  return std::min(std::max(once, 2 * slowest_answer_), longest_wait(now));
+  return std::min(std::max(once, 2 * congestion_.slowest()), longest_wait(now));
 }
 
 void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
@@ -288,18 +307,16 @@ void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
   if (wants_delete(record, now)) {
     ++record.deletes;
     record.asked = Fate::Deleted;
-    HttpRequest request = kube::delete_pod(server_, pod, grace.count());
-    request.timeout = std::min(request.timeout, longest_wait(now));
-    order(step, Call::Delete, 3, std::move(request), {.call = Call::Delete, .uid = pod.uid, .grace = grace}, now);
+    order(step, Call::Delete, 3, kube::delete_pod(server_, pod, grace.count()),
+          {.call = Call::Delete, .uid = pod.uid, .grace = grace}, now);
     return;
   }
   ++record.evictions;
   record.asked = Fate::Evicted;
-  HttpRequest request = kube::evict_pod(server_, pod, grace.count());
   // An eviction that hangs must not hold the pod far past D.
-  const Duration to_delete = delete_at(record.pod, window_, policy_) - now;
-  request.timeout = std::min(request.timeout, std::max(least_wait(record, now), to_delete));
-  order(step, Call::Evict, 2, std::move(request), {.call = Call::Evict, .uid = pod.uid, .grace = grace}, now);
+  const Duration wait = std::max(least_wait(record, now), delete_at(record.pod, window_, policy_) - now);
+  order(step, Call::Evict, 2, kube::evict_pod(server_, pod, grace.count()),
+        {.call = Call::Evict, .uid = pod.uid, .grace = grace, .patience = wait}, now);
 }
 
 // A deletion sets no condition; an eviction of the same pod after it sets DisruptionTarget and nothing else, so that
@@ -308,7 +325,7 @@ void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
 void Drain::order_marking(DrainStep& step, Instant now) {
   for (auto& [uid, record] : pods_) {
     if (record.fate != Fate::Deleted || record.marked || record.in_flight || record.eviction_forbidden) continue;
-    if (in_flight_ >= policy_.max_in_flight) return;
+    if (!room()) return;
     record.marked = true;
     if (now >= record.told_at + record.grace / 2) continue;
     record.in_flight = true;

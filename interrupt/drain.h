@@ -9,8 +9,8 @@
 //   - no eviction of a name that may be another pod's by now: it would spend that one's budget (shown_live);
 //   - no request for a pod at or after the deadline; only its own watch event ends a pod's work, not a 404 or 409.
 // Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
-// Bounds: kMaxPods pods, max_in_flight requests beside marks and watches, one line per watch, kMaxFacts facts not yet
-// taken, kMaxEvents Events.
+// Bounds: kMaxPods pods, max_in_flight requests beside marks and watches (fewer at a busy server: congestion.h), one
+// line per watch, kMaxFacts facts not yet taken, kMaxEvents Events.
 //
 // drain.cpp: what is due. drain_replies.cpp: what answers mean. drain_watch.cpp: lists and watches. drain_tell.cpp:
 // facts, Events and the account of the pods.
@@ -29,6 +29,7 @@
 #include "agent/config.h"
 #include "agent/kube/requests.h"
 #include "agent/kube/watch.h"
+#include "interrupt/congestion.h"
 #include "interrupt/node_marks.h"
 #include "interrupt/notice.h"
 #include "interrupt/plan.h"
@@ -187,6 +188,7 @@ class Drain {
   bool cordoned() const { return marks_.cordoned(); }
   bool unmarked() const { return marks_.clearing() && marks_.idle(); }
   bool marks() const { return !saved_.node.empty(); }  // or has; of this life or one before
+  bool marks_by_hand() const;                          // and they stand, for a person's notice
   bool all_told() const;  // every pod that can be told was; pods bound later make it false again
   bool drained() const;   // and all of them are gone
   DrainOutcome outcome() const;
@@ -205,6 +207,7 @@ class Drain {
     std::chrono::seconds grace{0};
     std::size_t event = 0;
     Instant asked{};
+    Duration patience = Duration::max();  // less than congestion_ has
   };
   // A call that is repeated until it succeeds or can never.
   struct Once {
@@ -223,7 +226,9 @@ class Drain {
   void order_marking(DrainStep& step, Instant now);
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
+  bool room() const { return in_flight_ < congestion_.room(); }
   Duration longest_wait(Instant now) const;
+  Duration patience(Instant now) const;
   Duration least_wait(const PodRecord& record, Instant now) const;
   bool wants_delete(const PodRecord& record, Instant now) const;
   bool shown_live(const PodRecord& record, Instant now) const;
@@ -232,6 +237,7 @@ class Drain {
   Instant due(const PodRecord& record, Tier front, Instant now) const;
 
   void note_clock(const HttpReply& reply, Instant now);
+  void note_congestion(const HttpReply& reply, Instant asked, Instant now);
   void on_marks(const std::vector<NodeMarks::Told>& told, Instant now);
   void on_node_watch_end(const HttpReply& reply, Instant now);
   void on_node_line(std::string_view line, Instant now);
@@ -277,6 +283,7 @@ class Drain {
   Window window_{};
   NodeMarks marks_;
   Instant marks_end_ = kNever;
+  bool told_unmarked_ = false;
   std::optional<Instant> cordoned_at_;
   bool shutting_down_ = false;  // the kubelet stops the pods by itself
   std::optional<Instant> held_until_;
@@ -293,7 +300,7 @@ class Drain {
   std::vector<std::uint64_t> cancel_;
   bool listed_ = false;  // at least one list was read whole
   bool heard_ = false;   // the API server has answered something
-  Duration slowest_answer_{};
+  Congestion congestion_;
   bool told_announced_ = false;
   bool drained_announced_ = false;
   std::string resource_version_;
@@ -304,7 +311,7 @@ class Drain {
   std::map<std::string, PodRecord> pods_;
   std::set<std::string> evicted_controllers_;  // by UID, at most kMaxPods
   std::map<std::uint64_t, Flight> flights_;
-  std::size_t in_flight_ = 0;  // those that max_in_flight bounds
+  std::size_t in_flight_ = 0;  // those that congestion_ bounds
   std::uint64_t last_id_ = 0;
 
   struct PendingEvent {

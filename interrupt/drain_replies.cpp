@@ -15,10 +15,6 @@ std::string full_name(const kube::Pod& pod) {
   return pod.namespace_name + "/" + pod.name;
 }
 
-std::string describe(const kube::Status& status) {
-  return std::to_string(status.code) + " " + status.message;
-}
-
 }  // namespace
 
 DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now) {
@@ -31,9 +27,7 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
       flight.call == Call::Event) {
     --in_flight_;
   }
-  if (reply.status != 0 && reply.status < 500 && !streams(flight.call)) {
-    slowest_answer_ = std::max(slowest_answer_, now - flight.asked);
-  }
+  if (!streams(flight.call)) note_congestion(reply, flight.asked, now);
   const auto record = pods_.find(flight.uid);
   if (record != pods_.end()) {
     record->second.in_flight = false;
@@ -73,6 +67,16 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
 DrainStep Drain::hear(const HttpReply& reply, Instant now) {
   note_clock(reply, now);
   return advance(now);
+}
+
+// 429 is a budget's as well; 503 and 504 are those of a server that has no time.
+void Drain::note_congestion(const HttpReply& reply, Instant asked, Instant now) {
+  const bool too_many = reply.status == 429 && !kube::read_status(reply).disruption_budget;
+  if (reply.status == 0 || too_many || reply.status == 503 || reply.status == 504) {
+    congestion_.lost(asked, now);
+  } else if (reply.status < 500) {
+    congestion_.answered(now - asked);
+  }
 }
 
 void Drain::note_clock(const HttpReply& reply, Instant now) {
@@ -123,6 +127,7 @@ void Drain::on_marks(const std::vector<NodeMarks::Told>& told, Instant now) {
         fact(Fact::Kind::NodeDeleted, now, node_, text);
         break;
       case Happened::Unmarked:
+        told_unmarked_ = true;
         fact(Fact::Kind::Unmarked, now, node_, text);
         tell_node(now, "Normal", "Uncordon", "Node successfully uncordoned");
         break;
@@ -170,7 +175,7 @@ void Drain::on_evict(PodRecord& record, const Flight& flight, const HttpReply& r
   }
   if (reply.status != 0) record.asked = Fate::Waiting;  // a definite no
   const kube::Status status = kube::read_status(reply);
-  record.last_error = describe(status);
+  record.last_error = kube::describe(reply);
   if (status.disruption_budget) {
     ++counters_.evictions_refused;
     record.refused = true;
@@ -198,7 +203,7 @@ void Drain::on_delete(PodRecord& record, const Flight& flight, const HttpReply& 
   }
   if (reply.status != 0) record.asked = Fate::Waiting;  // a definite no
   const kube::Status status = kube::read_status(reply);
-  record.last_error = describe(status);
+  record.last_error = kube::describe(reply);
   if (reply.status == 403) {
     record.delete_forbidden = true;  // go on evicting while that is permitted: a budget may open
     if (record.eviction_forbidden) record.fate = Fate::Forbidden;

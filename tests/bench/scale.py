@@ -186,7 +186,7 @@ class Peaks(Sampler):
     """{node: the most anonymous memory (RssAnon) of supervisor and worker, KiB}"""
 
     def __init__(self, agents):
-        super().__init__(0.25)
+        super().__init__(1.0)
         self._pids = {agent.node: agent.pids for agent in agents}
         self.anonymous = dict.fromkeys(self._pids, 0)
 

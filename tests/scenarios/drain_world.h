@@ -47,8 +47,7 @@ struct ModelPod {
   bool terminating_at_start = false;
   Instant told_at{};
   std::int64_t told_grace = -1;
-  bool by_delete = false;       // what told it to stop
-  bool delete_granted = false;  // it may have been stopping already
+  bool by_delete = false;  // what told it to stop
   unsigned evictions = 0, deletes = 0, markings = 0;
   Instant sigterm_at{}, gone_at{};
   bool killed = false;  // its grace was too short for it
@@ -331,8 +330,8 @@ struct World {
     const Json body = *parse_json(order.request.body);
     CHECK(string_at(body, "deleteOptions", "preconditions", "uid") == found->uid);
     CHECK(find(body, "deleteOptions", "gracePeriodSeconds") == nullptr);
-    CHECK(
-        found->delete_granted);  // ours was accepted, though an eviction whose answer was lost may have come before it
+    CHECK(found->terminating);  // by our DELETE, or by an eviction before it whose answer was lost: it changes nothing
+                                // more
     CHECK(++found->markings == 1);
     return {.status = 201, .headers = {}, .body = {}, .error = {}};
   }
@@ -410,7 +409,6 @@ struct World {
       CHECK(now >= delete_at(pod, {noticed, deadline}, policy));
       CHECK(p.evictions >= 1U - (faults.failure > 0 || faults.down_to > Instant{} ? 1U : 0U));
       if (faults.forbid_delete) return {.status = 403, .headers = {}, .body = {}, .error = {}};
-      p.delete_granted = true;
     }
     if (!p.terminating) {
       p.terminating = true;
