@@ -76,12 +76,11 @@ std::expected<Treatment, std::string> Controller::announce(NoticeKind kind, Dura
 }
 
 bool Controller::take_back() {
-  const Drain* const drain = drain_.drain();
   const bool stands = !manual_.empty();
   withdraw_manual("taken back");
   if (stands) return true;
   // Of an earlier life of the agent, which went on from what was saved.
-  if (doing_ || drain == nullptr || drain->unmarked() || drain->saved().notice.source != kManual) return false;
+  if (doing_ || !drain_.marks_by_hand()) return false;
   drain_.withdraw();
   return true;
 }

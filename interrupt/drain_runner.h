@@ -43,6 +43,8 @@ class DrainRunner {
   void hold(std::optional<Instant> until);
 
   const Drain* drain() const { return drain_.window().deadline == Instant{} ? nullptr : &drain_; }
+  // Of this life or one before, a taint or cordon alone among them.
+  bool marks_by_hand() const { return drain_.marks_by_hand(); }
   const SelfCheck& self_check() const { return check_; }
 
  private:

@@ -8,11 +8,6 @@
 namespace lastlight::interrupt {
 namespace {
 
-std::string describe(const HttpReply& reply) {
-  const kube::Status status = kube::read_status(reply);
-  return std::to_string(status.code) + " " + status.message;
-}
-
 std::string full_name(const kube::Pod& pod) {
   return pod.namespace_name + "/" + pod.name;
 }
@@ -35,7 +30,7 @@ void Drain::on_node_watch_end(const HttpReply& reply, Instant now) {
   ++counters_.watches_ended;
   node_watch_.hopeless = denied(reply.status);
   if (node_watch_.hopeless) {
-    fact(Fact::Kind::WatchFailed, now, node_, "the node cannot be watched: " + describe(reply));
+    fact(Fact::Kind::WatchFailed, now, node_, "the node cannot be watched: " + kube::describe(reply));
   }
   retry(node_watch_, now);
 }
@@ -79,7 +74,7 @@ void Drain::on_watch_end(const HttpReply& reply, Instant now) {
   }
   if (denied(status) && !need_list_) need_list_ = true;  // it does not like our resourceVersion
   if (!reply.ok() && watch_.failures == 0) {
-    fact(Fact::Kind::WatchFailed, now, node_, describe(reply));
+    fact(Fact::Kind::WatchFailed, now, node_, kube::describe(reply));
   }
   retry(watch_, now);
 }
@@ -96,7 +91,7 @@ void Drain::on_page(const HttpReply& reply, Instant now) {
     if (reply.ok()) ++counters_.unreadable_events;
     ++counters_.transient_errors;
     if (watch_.failures == 0) {
-      fact(Fact::Kind::WatchFailed, now, node_, reply.ok() ? page.error() : describe(reply));
+      fact(Fact::Kind::WatchFailed, now, node_, reply.ok() ? page.error() : kube::describe(reply));
     }
     retry(watch_, now);
     return;

@@ -15,11 +15,6 @@ constexpr auto kClearRetryMax = std::chrono::seconds(60);  // nothing is urgent 
 constexpr unsigned kDenials = 10;                          // about 8 s
 constexpr unsigned kTaintTries = 3;                        // both forms, and one after a look at the node
 
-std::string describe(const HttpReply& reply) {
-  const kube::Status status = kube::read_status(reply);
-  return std::to_string(status.code) + " " + status.message;
-}
-
 }  // namespace
 
 void NodeMarks::go(Step step, Instant now) {
@@ -159,7 +154,8 @@ void NodeMarks::on_cordon(const HttpReply& reply, Instant now, double uniform, s
   // has just started denies everything until it has read its roles.
   const bool denied = reply.status == 403 || reply.status == 422;
   if (denied ? !std::exchange(hopeless_, true) : failures_ == 0)
-    told.push_back({mark_ >= kube::Mark::Cordon ? Happened::CordonFailed : Happened::TaintFailed, describe(reply)});
+    told.push_back(
+        {mark_ >= kube::Mark::Cordon ? Happened::CordonFailed : Happened::TaintFailed, kube::describe(reply)});
   if (denied && (reply.status == 422 || ++denials_ >= kDenials)) {
     step_ = Step::Done;
   } else {
@@ -168,7 +164,7 @@ void NodeMarks::on_cordon(const HttpReply& reply, Instant now, double uniform, s
 }
 
 void NodeMarks::taint_failed(const HttpReply& reply, Instant now, std::vector<Told>& told) {
-  told.push_back({Happened::TaintFailed, describe(reply)});
+  told.push_back({Happened::TaintFailed, kube::describe(reply)});
   go(Step::Done, now);
 }
 
@@ -218,7 +214,7 @@ void NodeMarks::on_unmark(const HttpReply& reply, Instant now, double uniform, s
   }
   // 422: somebody changed it in between, so look again. The rest, a missing right included, is tried until it works.
   if (reply.status != 422 && !std::exchange(told_failure_, true)) {
-    told.push_back({Happened::UnmarkFailed, describe(reply)});
+    told.push_back({Happened::UnmarkFailed, kube::describe(reply)});
   }
   step_ = Step::ReadToClear;
   retry(now, uniform);
@@ -247,7 +243,8 @@ std::vector<NodeMarks::Told> NodeMarks::on_deleted(Instant now) {
   seen_ = {};
   if (clearing_ || value_.empty()) return {};
   cordoned_ = false;
-  if (!in_flight_) go(Step::Cordon, now);
+  restart_ = in_flight_;  // the taint, say, of a node that then comes back without a cordon
+  go(Step::Cordon, now);
   return {{Happened::NodeDeleted, "the drain goes on"}};
 }
 

@@ -25,11 +25,6 @@ bool is_answer(const HttpReply& reply) {
   return reply.status != 0 && reply.status != 401 && reply.status != 408 && reply.status != 429 && reply.status < 500;
 }
 
-std::string describe(const HttpReply& reply) {
-  const kube::Status status = kube::read_status(reply);
-  return std::to_string(status.code) + " " + status.message;
-}
-
 std::string name_of(const kube::Access& access) {
   return std::string(access.verb) + " " + std::string(access.resource) +
          (access.subresource.empty() ? "" : "/" + std::string(access.subresource));
@@ -57,12 +52,12 @@ std::optional<kube::Node> SelfCheck::on_reply(const HttpReply& reply, Instant no
   const auto json = parse_json(reply.body);
   std::optional<kube::Node> node;
   if (step == 0) {
-    if (!reply.ok()) found_.push_back("get nodes: " + describe(reply));
+    if (!reply.ok()) found_.push_back("get nodes: " + kube::describe(reply));
     if (reply.ok() && json) node = kube::read_node(*json);
   } else if (step == 1) {
-    if (!reply.ok()) found_.push_back("patch nodes: " + describe(reply));
+    if (!reply.ok()) found_.push_back("patch nodes: " + kube::describe(reply));
   } else if (!reply.ok()) {
-    found_.push_back(name_of(kNeeded.at(step - kFirstReview)) + ": " + describe(reply));
+    found_.push_back(name_of(kNeeded.at(step - kFirstReview)) + ": " + kube::describe(reply));
   } else if (!json || !bool_at(*json, "status", "allowed")) {
     found_.push_back(name_of(kNeeded.at(step - kFirstReview)) + ": not permitted");
   }

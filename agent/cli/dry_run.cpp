@@ -63,6 +63,16 @@ std::vector<std::string> check_rights(Api& api, const std::string& node, Instant
   return check.missing();
 }
 
+// The drain's second call on the node, which that check does not make. Nothing, where it is granted or not configured.
+std::optional<std::string> try_taint(Api& api, const kube::Node& node, const std::string& key) {
+  const bool there = std::ranges::find(node.taints, key, &kube::Taint::key) != node.taints.end();
+  if (key.empty() || there) return std::nullopt;
+  const kube::Taint taint{.key = key, .value = {}, .effect = "NoSchedule"};
+  const HttpReply reply = api.ask(kube::add_taint(api.server, node.name, taint, node.has_taints, true));
+  if (reply.ok()) return std::nullopt;
+  return "patch nodes (the taint " + key + "): " + kube::describe(reply);
+}
+
 // A pod's way out, tried: by eviction, and by deletion where its budget refuses.
 Json try_pod(Api& api, const Rehearsed& row) {
   const kube::PodRef pod{row.pod.namespace_name, row.pod.name, row.pod.uid};
@@ -124,6 +134,8 @@ std::expected<Json, std::string> dry_run(const DrainCommand& command, const Conf
   for (const Rehearsed& row :
        rehearse(*pods, budgets ? std::optional(std::move(*budgets)) : std::nullopt, window, config.drain))
     rows.push_back(pod_json(api, row, now, drains));
+  std::vector<std::string> missing = check_rights(api, config.node_name, now);
+  if (auto taint = try_taint(api, *node, config.drain.taint)) missing.push_back(std::move(*taint));
   return Json{{"node", config.node_name},
               {"kind", kind_name(notice.kind)},
               {"action", action_name(notice.action)},
@@ -131,7 +143,7 @@ std::expected<Json, std::string> dry_run(const DrainCommand& command, const Conf
               {"treatment", treatment_name(treatment)},
               {"cordoned", node->unschedulable},
               {"drained_by", node->annotation},
-              {"missing", check_rights(api, config.node_name, now)},
+              {"missing", missing},
               {"budgets", budgets_read},
               {"pods", std::move(rows)}};
 }

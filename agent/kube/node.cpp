@@ -109,7 +109,7 @@ HttpRequest annotate_node(const Server& server, const Node& node, std::string_vi
   return with_body(request(server, "PATCH", managed(node_path(node.name), false)), body, std::string(kMergePatch));
 }
 
-HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list) {
+HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list, bool dry_run) {
   Json operations = Json::array();
   if (to_list) {
     operations.push_back(Json{{"op", "add"}, {"path", "/spec/taints/-"}, {"value", as_json(taint)}});
@@ -117,7 +117,7 @@ HttpRequest add_taint(const Server& server, std::string_view node, const Taint& 
     operations.push_back(Json{{"op", "test"}, {"path", "/spec/taints"}, {"value", nullptr}});
     operations.push_back(Json{{"op", "add"}, {"path", "/spec/taints"}, {"value", Json::array({as_json(taint)})}});
   }
-  return with_body(request(server, "PATCH", managed(node_path(node), false)), operations, std::string(kJsonPatch));
+  return with_body(request(server, "PATCH", managed(node_path(node), dry_run)), operations, std::string(kJsonPatch));
 }
 
 std::optional<HttpRequest> remove_taint(const Server& server, const Node& node, std::string_view key) {

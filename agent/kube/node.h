@@ -64,7 +64,8 @@ HttpRequest mark_node(const Server& server, std::string_view node, std::string_v
 HttpRequest annotate_node(const Server& server, const Node& node, std::string_view annotation);
 
 // JSON Patch (RFC 6902): `add` to the list, or the list itself where there is none (tested, so that nothing is lost).
-HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list);
+HttpRequest add_taint(const Server& server, std::string_view node, const Taint& taint, bool to_list,
+                      bool dry_run = false);
 
 // JSON Patch that removes every taint of this key, whatever its value and effect, and no other: each index is tested
 // for the key first, so that 422 says that the list has changed. None when the node has no such taint.

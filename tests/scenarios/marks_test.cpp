@@ -1,4 +1,6 @@
 // Marks without a drain, against the modelled API server: soft taint and cordon, their expiry, withdrawal and change.
+#include "interrupt/manual.h"
+
 #include "tests/scenarios/drain_world.h"
 
 using namespace lastlight;
@@ -93,6 +95,71 @@ TEST_CASE("marks that an earlier life left are taken away at their expiry, unles
     w.settle(2min);
     CHECK(w.cordoned());
   }
+}
+
+TEST_CASE("a person's notice that only cordoned is taken back by the next life of the agent") {
+  Marked w(11);
+  SavedDrain saved = w.saved(kube::Mark::Cordon, w.now + 1h);
+  CHECK_FALSE(w.drain->marks_by_hand());
+  SECTION("by hand") {
+    saved.notice.source = kManual;
+    w.take(w.drain->mark(saved, w.now, false));
+    w.settle();
+    REQUIRE(w.cordoned());
+    CHECK(w.drain->marks_by_hand());
+    w.take(w.drain->withdraw(w.now));
+    w.settle();
+    CHECK(w.untouched());
+    CHECK_FALSE(w.drain->marks_by_hand());
+  }
+  SECTION("a cloud's is not a person's to take back") {
+    w.take(w.drain->mark(saved, w.now, false));
+    w.settle();
+    CHECK_FALSE(w.drain->marks_by_hand());
+  }
+}
+
+TEST_CASE("marks that are gone already are told as taken away, once") {
+  Marked w(12);
+  w.take(w.drain->mark(w.saved(kube::Mark::Cordon, w.now + 1h), w.now));
+  w.settle();
+  w.node.person(false);  // the second time it is left
+  w.node_changed();
+  w.settle();
+  w.node.object["metadata"].erase("annotations");
+  w.node.person(false);
+  w.drain->take_facts();
+  w.take(w.drain->withdraw(w.now));
+  w.settle();
+  std::size_t told = 0;
+  for (const Fact& fact : w.drain->take_facts())
+    told += fact.kind == Fact::Kind::Unmarked;
+  CHECK(told == 1);
+  CHECK(w.drain->unmarked());
+}
+
+TEST_CASE("a Node object that goes while its taint is on the way is cordoned when it comes back") {
+  World w(13);
+  w.pods = {pod(0)};
+  w.faults.latency = 1s;
+  w.noticed = w.now;
+  w.deadline = w.now + 60s;
+  w.take(w.drain->start(w.notice("n"), w.now));
+  w.later(1500ms, [&w] {
+    CHECK(w.drain->cordoned());
+    CHECK(w.count(Call::Taint) == 1);
+    w.node.exists = false;
+    w.node_changed("DELETED");
+    return w.drain->tick(w.now);
+  });
+  w.later(8s, [&w] {
+    w.node.recreate("n-2");
+    w.node_changed("ADDED");
+    return w.drain->tick(w.now);
+  });
+  w.turn();
+  CHECK(bool_at(w.node.object, "spec", "unschedulable"));
+  CHECK(w.node.object["spec"]["taints"].size() == 1);
 }
 
 TEST_CASE("a cordon that somebody else set before stays") {

@@ -88,6 +88,8 @@ TEST_CASE("a taint is added to the list, or makes it where there is none") {
   CHECK(making[0]["op"] == "test");
   CHECK(making[0]["value"].is_null());
   CHECK(making[1]["value"].size() == 1);
+  CHECK(add_taint(kServer, "n", taint, true).url.find("dryRun") == std::string::npos);
+  CHECK(add_taint(kServer, "n", taint, true, true).url.ends_with("&dryRun=All"));
 }
 
 TEST_CASE("a cordoned node is being drained, and so is one that shuts down or that an autoscaler removes") {
