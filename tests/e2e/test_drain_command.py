@@ -18,6 +18,7 @@ from rig.proc import wait_until  # noqa: E402  pylint: disable=wrong-import-posi
 from rig.workload import Population  # noqa: E402  pylint: disable=wrong-import-position
 
 ANNOTATION = "lastlight.io/interruption"
+LATE = 3  # seconds of a grace that a crowded machine may cost
 NOBODY = "http://127.0.0.1:1"  # no metadata service: nothing but a person says anything
 
 
@@ -108,12 +109,13 @@ def test_a_drain_by_hand_is_the_agents_own_and_is_taken_back(control_plane, node
     beside = here.run("drain", "--simulate", "spot", "--for-real", "--standalone")
     assert beside.returncode == 1 and "an agent runs here" in beside.stderr
 
-    handed = here.document("drain", "--simulate", "spot", "--in", "14s", "--for-real")
-    assert handed["treatment"] == "drain" and handed["id"].startswith("manual-")
-    again = here.run("drain", "--simulate", "spot", "--for-real")
-    assert again.returncode == 1 and "stands already" in again.stderr
     with subprocess.Popen([here.agent.binary, "status", "--follow"], env={**os.environ, **here.agent.environment}, stdout=subprocess.PIPE,
                           text=True) as following:
+        assert following.stdout.readline()  # it looks already when the drain begins
+        handed = here.document("drain", "--simulate", "spot", "--in", "14s", "--for-real")
+        assert handed["treatment"] == "drain" and handed["id"].startswith("manual-")
+        again = here.run("drain", "--simulate", "spot", "--for-real")
+        assert again.returncode == 1 and "stands already" in again.stderr
         here.work.wait_gone(25)
         following.send_signal(signal.SIGINT)
         seen = following.stdout.read()
@@ -124,7 +126,7 @@ def test_a_drain_by_hand_is_the_agents_own_and_is_taken_back(control_plane, node
     assert {pod["fate"] for pod in pods.values()} == {"gone"}
     guarded = {pod["metadata"]["name"] for pod in here.work.guarded()}
     assert {name for name, pod in pods.items() if pod["by"] == "deleted"} == guarded
-    assert all(pods[name]["grace_seconds"] == 6 and pods[name]["told_seconds"] >= 4.5 for name in guarded)
+    assert all(6 - LATE <= pods[name]["grace_seconds"] <= 6 and pods[name]["told_seconds"] >= 4.5 for name in guarded)
     text = here.run("status").stdout
     assert "6 of 6 pods told, 6 gone" in text and "deleted past its budget" in text
     assert here.marked()[1:] == (True, True)
@@ -132,6 +134,17 @@ def test_a_drain_by_hand_is_the_agents_own_and_is_taken_back(control_plane, node
     assert here.run("drain", "--cancel").returncode == 0
     wait_until(lambda: here.marked() == (None, False, False), 10, "the marks to be taken away", here.agent.process)
     assert "notice: none" in here.run("status").stdout
+
+
+def test_a_cordon_by_hand_is_taken_back_from_the_next_agent(node):  # pylint: disable=redefined-outer-name
+    here = node("try-again")
+    handed = here.document("drain", "--simulate", "spot-stop", "--in", "600s", "--for-real")
+    assert handed["treatment"] == "cordon"
+    wait_until(lambda: here.marked()[1], 10, "the cordon", here.agent.process)
+    here.agent.kill()
+    here.agent.start()
+    wait_until(lambda: here.run("drain", "--cancel").returncode == 0, 20, "the next agent to take it back", here.agent.process)
+    wait_until(lambda: here.marked() == (None, False, False), 10, "the marks to be taken away", here.agent.process)
 
 
 def test_without_an_agent_the_node_is_the_lock(control_plane, node):  # pylint: disable=redefined-outer-name
@@ -152,7 +165,9 @@ def test_without_an_agent_the_node_is_the_lock(control_plane, node):  # pylint: 
         assert alone.returncode == 0, said
         told = {uid_of(each.object): each.object["metadata"]["deletionGracePeriodSeconds"] for each in record.of("Pod", type="MODIFIED")
                 if each.object["metadata"].get("deletionGracePeriodSeconds")}
-    assert all(told[uid_of(pod)] == min(11, pod["spec"]["terminationGracePeriodSeconds"]) for pod in here.work.evictable())
+    for pod in here.work.evictable():
+        fits = min(11, pod["spec"]["terminationGracePeriodSeconds"])
+        assert fits - LATE <= told[uid_of(pod)] <= fits
     assert "drain.pod_refused" in said and "every pod was told" in said
     assert here.marked()[1]
     cleared = here.run("drain", "--cancel", "--standalone")

@@ -134,7 +134,7 @@ class ControlPlane:
         self.start_server()
 
     def start_server(self):
-        """Starts kube-apiserver on the same port and waits until it is ready; for a test that had called stop_server()."""
+        """Starts kube-apiserver on the same port and waits until it is ready; for a test that had called stop_server(), its clients too."""
         tokens = "".join(f'{token},{user},{user},"system:masters"\n' for user, token in self._tokens.items())
         certificate, key = self._serving
         private, public = self._signing
@@ -148,24 +148,21 @@ class ControlPlane:
                   f"--audit-policy-file={self._file('audit-policy.yaml', yaml.safe_dump(AUDIT_POLICY))}",
                   f"--audit-log-path={self.audit.path}", "--audit-log-mode=blocking-strict", "--audit-log-maxsize=4096", "--profiling=false", "--v=1")
         wait_until(lambda: self.api.request("GET", "/readyz")[0] == 200, 60, "kube-apiserver to be ready", *self._processes.values())
-        if "kube-controller-manager" in self._processes:  # it comes back
-            self._start_scheduler()
+        if self.started_in is not None:  # it comes back
+            self._start_components()
 
     def stop_server(self):
-        """Kills kube-apiserver; the other components keep trying until start_server(), but for the scheduler: its cache does not
-        survive the gap, and it ends itself."""
-        self._processes.pop("kube-scheduler").stop()
-        self._processes.pop("kube-apiserver").stop()
-
-    def _start_scheduler(self):
-        self._run("kube-scheduler", f"--kubeconfig={self._write_kubeconfig('system:kube-scheduler')}", "--leader-elect=false",
-                  "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
+        """Kills kube-apiserver and its clients until start_server(). They would keep trying, but each of their watches waits out a
+        back-off of its own, half a minute and more: a new namespace stays without a default ServiceAccount as long, a test later."""
+        for name in ("kwok", "kube-scheduler", "kube-controller-manager", "kube-apiserver"):
+            self._processes.pop(name).stop()
 
     def _start_components(self):
         self._run("kube-controller-manager", f"--kubeconfig={self._write_kubeconfig('system:kube-controller-manager')}",
                   "--leader-elect=false", "--secure-port=0", *self._controller_flags, f"--root-ca-file={self.ca_file}",
                   f"--service-account-private-key-file={self._signing[0]}", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
-        self._start_scheduler()
+        self._run("kube-scheduler", f"--kubeconfig={self._write_kubeconfig('system:kube-scheduler')}", "--leader-elect=false",
+                  "--secure-port=0", "--kube-api-qps=200", "--kube-api-burst=400", "--v=1")
         stages = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stages.yaml")
         self._run("kwok", f"--kubeconfig={self._write_kubeconfig('kwok')}", f"--config={stages}", "--manage-all-nodes=true",
                   "--node-lease-duration-seconds=40", "--cidr=10.244.0.0/16", f"--node-ip={ports.V4}", env={"HOME": self.directory})
