@@ -246,6 +246,7 @@ metrics::Scrape App::scrape() const {
           .server = server_.counters(),
           .receive_buffer = server_.receive_buffer(),
           .takeover_state = Takeover::name(takeover_.state()),
+          .takeover_cut_connections = takeover_cut_connections_,
           .loop_lag = loop_lag_,
           .notice_endpoint = endpoint != nullptr ? &endpoint->counters() : nullptr,
           .hooks = messenger != nullptr ? &messenger->hooks() : nullptr,
@@ -272,6 +273,7 @@ http::Readiness App::readiness() const {
 
 void App::on_takeover(Takeover::State state) {
   log::info("takeover.changed", {{"state", Takeover::name(state)}});
+  if (state == Takeover::State::Lost || state == Takeover::State::Released) count_cut_connections();
   if (state != Takeover::State::Bypassed) return;
   std::string where;
   for (const Endpoint& each : self_probe_.bypassed())
@@ -279,6 +281,13 @@ void App::on_takeover(Takeover::State state) {
   log::error("takeover.bypassed", {{"addresses", where}, {"advice", kBypassedAdvice}});
   node_events_.warn("DNSTakeoverBypassed",
                     "Queries to " + where + " are answered by somebody else. " + std::string(kBypassedAdvice));
+}
+
+// Their next segment is kube-proxy's, whose CoreDNS knows nothing of them: it resets them.
+void App::count_cut_connections() {
+  const std::uint64_t open = server_.counters().tcp_open;
+  takeover_cut_connections_ += open;
+  if (open > 0) log::info("takeover.connections_cut", {{"open", open}});
 }
 
 // Without it what is lost is noticed by the next renewal.

@@ -57,6 +57,7 @@ class App {
   void on_terminate();
   void settle_leaving();
   void on_takeover(Takeover::State state);
+  void count_cut_connections();
   void follow_node_addresses();
   void measure_lag();
   void count_metadata_packets();
@@ -89,6 +90,7 @@ class App {
   Addresses addresses_;
   Reloading reloading_;
   Takeover takeover_;
+  std::uint64_t takeover_cut_connections_ = 0;  // of clients, by the end of a lease
   io::AddressEvents address_events_;
   Interruption interruption_;
 

