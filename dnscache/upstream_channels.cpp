@@ -127,7 +127,9 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, 
       some_stuck |= stuck;
       if (stuck) continue;
       if (in_order && !latency.known()) continue;  // nobody waits for who knows how long
-      if (in_order && latency.median() * static_cast<int>(ahead + 1) > latency.p99()) continue;
+      const bool short_enough =
+          behind ? ahead <= kTrialAhead : latency.median() * static_cast<int>(ahead + 1) <= latency.p99();
+      if (in_order && !short_enough) continue;
     }
     ++open;
     if (!least || (behind ? ahead > least->ahead : ahead < least->ahead))

@@ -45,7 +45,8 @@ class UpstreamChannels {
   static constexpr std::size_t kStrictTcp = 32;
   static constexpr std::size_t kFreeTcp = 4;
   static constexpr std::uint16_t kTrial = 16;
-  static constexpr std::size_t kFreeLoad = 8;                          // questions on each before another is opened
+  static constexpr std::size_t kTrialAhead = 1;  // at most, whatever the p99: it may be less than two medians
+  static constexpr std::size_t kFreeLoad = 8;    // questions on each before another is opened
   static constexpr Duration kUdpLate = std::chrono::milliseconds(20);  // at least: datagrams are lost one by one
   static constexpr Duration kTcpAge = std::chrono::seconds(60);
   static constexpr Duration kTcpIdle = std::chrono::seconds(5);  // servers close idle connections; do not race them

@@ -143,6 +143,17 @@ TEST_CASE("out of order is learned, and four connections carry everything", "[up
   CHECK(sim.slowest(10'001, 12'001) <= 60ms);
 }
 
+TEST_CASE("out of order is learned of answers that all take about as long", "[upstream_pool]") {
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  sim.servers[kFirst].in_order = false;
+  sim.servers[kFirst].takes = [](FlightId id) { return Duration(15ms) + id * 7919 % 97 % 10 * Duration(1ms); };
+  sim.load(1, 5000, 2ms);
+  sim.run_until(sim.now + 10s);
+  CHECK_FALSE(sim.pool.view(sim.now).at(kFirst).in_order);
+  CHECK(sim.pool.view(sim.now).at(kFirst).connections <= UpstreamChannels::kFreeTcp);
+  CHECK(sim.ended_badly() == 0);
+}
+
 TEST_CASE("the slowest hundredth is hedged at the p99, within the budget", "[upstream_pool]") {
   UpstreamSim sim({kFirst, kSecond});
   sim.servers[kFirst].takes = [](FlightId id) { return Duration(id % 100 == 0 && id > 2000 ? 1s : 10ms); };
