@@ -43,7 +43,8 @@ TEST_CASE("each family has its own rules, and a link-local address leads to its 
   CHECK(has(text, "ip saddr { 10.96.0.10, 169.254.20.10 } udp sport 53 notrack"));
   CHECK(has(text, "ip daddr 169.254.20.10 udp dport 53 ip daddr set 10.96.0.11 ct original zone set 53"));
   CHECK(has(text, "ip daddr != @live4 ip daddr 169.254.20.10 tcp dport 53 ip daddr set 10.96.0.11"));
-  CHECK(has(text, "ct original zone 53 ip saddr 10.96.0.11 udp sport 53 ct direction reply ip saddr set 169.254.20.10"));
+  CHECK(
+      has(text, "ct original zone 53 ip saddr 10.96.0.11 udp sport 53 ct direction reply ip saddr set 169.254.20.10"));
   CHECK(text.find("ip6 daddr set") == std::string::npos);
 }
 
