@@ -24,14 +24,13 @@ struct Feature {
   const char* chain;
   const char* rule;
 };
-constexpr std::array<Feature, 6> kFeatures = {{
+constexpr std::array<Feature, 5> kFeatures = {{
     {"socket", "type filter hook prerouting priority raw", "udp dport 53 socket wildcard 0 notrack accept"},
     {"socket-tcp", "type filter hook prerouting priority raw", "tcp dport 53 socket transparent 0 notrack accept"},
     {"set-timeouts", "type filter hook output priority raw",
      "ip saddr 192.0.2.1 udp dport 9 update @live { ip saddr timeout 1500ms } drop"},
     {"route-chains", "type route hook output priority raw + 10",
      "ip daddr 192.0.2.1 udp dport 53 ip daddr set 192.0.2.2"},
-    {"zones", "type filter hook prerouting priority raw", "ip daddr 192.0.2.1 ct original zone set 53"},
     {"masquerade", "type nat hook postrouting priority srcnat", "ip saddr 192.0.2.1 ct status dnat masquerade"},
 }};
 

@@ -118,13 +118,12 @@ void feature_findings(const Facts& facts, Found& out) {
     const char* what;
     const char* without;
   };
-  constexpr std::array<Need, 7> kNeeds = {{
+  constexpr std::array<Need, 6> kNeeds = {{
       {"socket", "the socket expression of nftables",
        "the lease cannot see whether an agent lives: CONFIG_NFT_SOCKET, Linux 5.12"},
       {"socket-tcp", "the socket expression for TCP", "CONFIG_NFT_SOCKET"},
       {"set-timeouts", "sets whose elements time out", "there can be no lease: CONFIG_NF_TABLES, Linux 4.10"},
       {"route-chains", "chains of type route", "link-local addresses have no fallback"},
-      {"zones", "zones of connection tracking", "link-local addresses cannot be taken over: CONFIG_NF_CONNTRACK_ZONES"},
       {"masquerade", "masquerading", "clients on the node itself lose DNS while the agent is away: CONFIG_NFT_MASQ"},
       {"dummy", "dummy links", ""},
   }};

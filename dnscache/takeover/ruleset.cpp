@@ -10,9 +10,6 @@ struct Family {
   const char* type;
   const char* live;
 };
-// Of connection tracking, for what pods ask a link-local address without a lease: nothing else tells it from what they
-// ask the fallback Service. Of the original direction alone, so that answers find their entry.
-constexpr unsigned kLedZone = 53;
 constexpr Family kFamilies[] = {{false, "ip", "ipv4_addr", "live4"}, {true, "ip6", "ipv6_addr", "live6"}};
 
 // Writes the rules of one family and one set of addresses; absent families write nothing.
@@ -35,7 +32,7 @@ class Writer {
   std::string prerouting() const {
     std::string out = rule(ip_ + " daddr " + live_ + " udp dport " + port_ + " socket wildcard 0 notrack accept") +
                       rule(ip_ + " daddr " + live_ + " tcp dport " + port_ + " socket transparent 0 notrack accept");
-    return out + to_fallback("", " ct original zone set " + std::to_string(kLedZone));
+    return out + to_fallback("");
   }
 
   std::string output() const {
@@ -55,12 +52,12 @@ class Writer {
   }
 
   // Before connection tracking, so that what kube-proxy and the entry see is the fallback's ClusterIP.
-  std::string reroute() const { return to_fallback(ip_ + " daddr != " + live_ + " ", ""); }
+  std::string reroute() const { return to_fallback(ip_ + " daddr != " + live_ + " "); }
 
-  // After NAT: a pod's answer on its way out, unless it asked the fallback itself, and a node client's on its way in
-  // (its destination is still our address; the agent's own questions to the fallback have the node's).
+  // After NAT: a pod's answer on its way out, and a node client's on its way in (its destination is still our address;
+  // the agent's own questions to the fallback have the node's).
   std::string restore_forwarded() const {
-    return from_fallback([](const LinkLocal&) { return "ct original zone " + std::to_string(kLedZone) + " "; });
+    return from_fallback([](const LinkLocal&) { return std::string(); });
   }
   std::string restore_local() const {
     return from_fallback([this](const LinkLocal& each) { return ip_ + " daddr " + each.address.to_string() + " "; });
@@ -69,12 +66,12 @@ class Writer {
  private:
   static std::string rule(const std::string& text) { return "\t\t" + text + "\n"; }
 
-  std::string to_fallback(const std::string& condition, const std::string& more) const {
+  std::string to_fallback(const std::string& condition) const {
     std::string out;
     for (const LinkLocal& each : link_locals_) {
       for (const char* protocol : {"udp", "tcp"}) {
         out += rule(condition + ip_ + " daddr " + each.address.to_string() + " " + protocol + " dport " + port_ + " " +
-                    ip_ + " daddr set " + each.fallback.to_string().append(more));
+                    ip_ + " daddr set " + each.fallback.to_string());
       }
     }
     return out;

@@ -221,16 +221,6 @@ def test_link_local_clients_are_led_to_the_fallback_service(node_factory, cluste
     assert pod.answered_by(gone) == {KUBE_DNS} and local.lost(since=gone + LEASE + 0.3) == []
 
 
-def test_pods_that_ask_the_fallback_service_itself_are_answered_by_it(node_factory, cluster_net):
-    node = node_factory(**{"link-local": [LINK_LOCAL], "fallback": [FALLBACK]})
-    with Asker(cluster_net.pod, FALLBACK) as direct, Asker(cluster_net.pod, LINK_LOCAL) as led:
-        wait_until(lambda: len(direct.answers()) > 20 and US in led.answered_by(), 5, "answers")
-        _, gone = node.kill()
-        for each in (direct, led):
-            wait_until(lambda each=each: {one.kind for one in each.answers(gone)} == {"kept", "fresh", "tcp"}, 5, "answers after it")
-    assert direct.lost() == [] and direct.answered_by() == led.answered_by(gone) == {KUBE_DNS}
-
-
 _NOTICE = f"import urllib.request as r; print(r.urlopen('http://{LINK_LOCAL}:9255/interruption', timeout=5).status)"
 
 

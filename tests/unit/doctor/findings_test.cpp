@@ -22,7 +22,7 @@ Facts healthy() {
                  .addresses = {ip("10.96.0.10")}};
   facts.kube_proxy = {"nftables", "it says so"};
   facts.interfaces = {{"lo", true, {ip("127.0.0.1")}}, {"lastlight", true, {ip("10.96.0.10")}}};
-  for (const char* name : {"socket", "socket-tcp", "set-timeouts", "route-chains", "zones", "masquerade", "dummy"})
+  for (const char* name : {"socket", "socket-tcp", "set-timeouts", "route-chains", "masquerade", "dummy"})
     facts.filter.features[name] = true;
   for (const auto way : {Proof::Way::AsEveryone, Proof::Way::Exempt}) {
     facts.proofs.push_back({.from = "a pod",
