@@ -40,6 +40,7 @@ def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_p
         upstream = coredns_factory(site(".", answer("203.0.113.7", ttl=1)))
         folder = tmp_path / node
         folder.mkdir()
+        began = control_plane.audit.now()  # the test before may just have taken its marks back
         with Imds() as imds, control_plane.record(*RECORDED) as record, SchedulingDelay() as delay, \
                 ShippedAgent(agent_binary, control_plane, node, folder, imds.url, upstream.port) as agent:
             agent.wait_ready()
@@ -54,7 +55,7 @@ def drain(control_plane, shipped, workload, coredns_factory, agent_binary, tmp_p
                 except RigFailure as failure:
                     raise RigFailure(f"{failure}\n{agent.process.tail(60)}") from None
             worst = delay.worst(shown.at, shown.at + WINDOW) + slowest_answer(control_plane.audit, shown.wall, time.time())
-            requests = [each for each in control_plane.audit.requests(user=USER, since=shown.wall - 5) if not of_self_check(each)]
+            requests = [each for each in control_plane.audit.requests(user=USER, since=max(began, shown.wall - 5)) if not of_self_check(each)]
             seen = record.all()
             assert agent.process.exit_code() is None, agent.process.tail()
         return Drained(work, agent, shown, float(notice.ends_wall), requests, seen, asker, memory, worst)

@@ -1,8 +1,8 @@
-"""Names aimed at one bucket of the cache, by somebody who knows the seed.
+"""Names aimed at one slot of the cache's table, by somebody who knows the seed.
 
     with KnownSeed(directory):                    # agents started inside have it
         agent = agent_factory(...)
-    names = aimed(directory, 5000, 8192)          # all in one bucket of 8,192, where the seed is that
+    names = aimed(directory, 10000, 16384)        # all in one slot of 16,384, where the seed is that
 """
 
 import os
@@ -25,8 +25,8 @@ class KnownSeed:
         del os.environ["LD_PRELOAD"]
 
 
-def aimed(directory, count, buckets):
+def aimed(directory, count, slots):
     program = os.path.join(str(directory), "aim")
     sources = [os.path.join(_HERE, "aim.cpp"), os.path.join(peers.ROOT, "dnscache", "hash.cpp")]
     subprocess.run(["c++", "-std=c++23", "-O2", "-I", peers.ROOT, "-o", program, *sources], check=True)
-    return subprocess.run([program, str(count), str(buckets)], check=True, capture_output=True, text=True).stdout.split()
+    return subprocess.run([program, str(count), str(slots)], check=True, capture_output=True, text=True).stdout.split()
