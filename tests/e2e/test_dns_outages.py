@@ -1,5 +1,6 @@
 """Upstreams that do not answer, come back, or are changed under way: clients are told what is wrong, and probes stay green."""
 
+import itertools
 import os
 import signal
 import socket
@@ -114,11 +115,14 @@ def test_one_zone_without_upstreams_leaves_the_others_alone(agent_factory, cored
 # --- resolv.conf
 
 
+NUMBERS = itertools.count(1)
+
+
 @pytest.fixture
 def resolver(coredns_factory):
-    """resolver(n, address) -> a CoreDNS on port 53, of an address of loopback that is this process's alone; it answers with `address`."""
-    def start(number, says):
-        address = f"127.{53 + os.getpid() // 200 % 150}.{os.getpid() % 200}.{number}"
+    """resolver(address) -> a CoreDNS on port 53, of an address of loopback that is its alone; it answers with `address`."""
+    def start(says):
+        address = f"127.{53 + os.getpid() // 200 % 150}.{os.getpid() % 200}.{next(NUMBERS)}"
         try:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
                 probe.bind((address, 53))
@@ -157,7 +161,7 @@ def answered_by(agent, address, names=iter(f"n{number}.example.org" for number i
 
 @pytest.mark.parametrize("change", [replace, rewrite], ids=["renamed", "written in place"])
 def test_resolv_conf_is_followed(following, resolver, change):
-    first, second = resolver(1, "203.0.113.1"), resolver(2, "203.0.113.2")
+    first, second = resolver("203.0.113.1"), resolver("203.0.113.2")
     agent, path = following(f"search shop.svc.cluster.local\nnameserver {first.address}\noptions ndots:5 edns0\n")
     answered_by(agent, "203.0.113.1")
     assert ask(agent, "web.cluster.local")[2] == ["10.0.0.1"]
@@ -171,7 +175,7 @@ def test_resolv_conf_is_followed(following, resolver, change):
 
 
 def test_a_resolv_conf_that_comes_later_or_goes(following, resolver):
-    first = resolver(3, "203.0.113.3")
+    first = resolver("203.0.113.3")
     agent, path = following("")
     assert ask(agent, "www.example.org")[:2] == (dns.rcode.SERVFAIL, [22]), "nobody to ask yet"
     replace(path, f"nameserver {first.address}\n")
@@ -184,14 +188,14 @@ def test_a_resolv_conf_that_comes_later_or_goes(following, resolver):
 
 
 def test_the_second_nameserver_of_resolv_conf_is_asked(following, resolver):
-    first, second = resolver(4, "203.0.113.4"), resolver(5, "203.0.113.5")
+    first, second = resolver("203.0.113.4"), resolver("203.0.113.5")
     agent, _ = following(f"nameserver {first.address}\nnameserver {second.address}\n")
     first.stop()
     answered_by(agent, "203.0.113.5")
 
 
 def test_what_resolv_conf_says_wrongly_is_told(following, resolver):
-    first = resolver(6, "203.0.113.6")
+    first = resolver("203.0.113.6")
     agent, _ = following(f"nameserver nowhere\nnameserver 0.0.0.0\nnameserver {first.address}\noptions rotate\n")
     answered_by(agent, "203.0.113.6")
     log = agent.process.output()
