@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/base/json.h"
 #include "agent/config_file.h"
 
 namespace lastlight::cli {
@@ -25,6 +26,7 @@ struct Use {
   Meaning meaning;
 };
 
+Json problem_json(const ConfigError& error);
 std::string problems_json(std::span<const ConfigError> errors);
 std::string checked_json(const Config& config, std::span<const Use> uses, std::span<const std::string> memory,
                          std::span<const std::string> problems);

@@ -6,6 +6,8 @@
 #include <ostream>
 #include <utility>
 
+#include "agent/cli/check_json.h"
+#include "agent/cli/config_json.h"
 #include "agent/convert/node_local.h"
 #include "agent/convert/termination_handler.h"
 #include "agent/kube_dns.h"
@@ -20,19 +22,21 @@ struct Source {
   convert::Remarks remarks;
 };
 
-std::optional<std::string> text_of(const std::string& path, std::ostream& errors) {
+using Problems = std::vector<ConfigError>;
+
+std::optional<std::string> text_of(const std::string& path, Problems& problems) {
   auto text = read_config_text(path);
   if (text && text->size() <= kMaxConfigFile) return std::move(*text);
-  errors << path << ": " << (text ? "is longer than a ConfigMap can be" : text.error()) << "\n";
+  problems.push_back({path, 0, "", text ? "is longer than a ConfigMap can be" : text.error()});
   return std::nullopt;
 }
 
-bool add_corefile(const std::string& path, Config& config, std::vector<Source>& sources, std::ostream& errors) {
-  const auto text = text_of(path, errors);
+bool add_corefile(const std::string& path, Config& config, std::vector<Source>& sources, Problems& problems) {
+  const auto text = text_of(path, problems);
   if (!text) return false;
   const auto blocks = convert::parse_corefile(*text);
   if (!blocks) {
-    errors << path << ":" << blocks.error().line << ": " << blocks.error().message << "\n";
+    problems.push_back({path, blocks.error().line, "", blocks.error().message});
     return false;
   }
   Source& source = sources.emplace_back(Source{path, {}});
@@ -41,13 +45,12 @@ bool add_corefile(const std::string& path, Config& config, std::vector<Source>& 
 }
 
 // It stays where it is and is followed, so what stands in it is only checked.
-bool add_kube_dns(const std::string& directory, Config& config, std::vector<Source>& sources, std::ostream& errors) {
+bool add_kube_dns(const std::string& directory, Config& config, std::vector<Source>& sources, Problems& problems) {
   Config with = config;
   with.dns.kube_dns_config = directory;
   if (with.dns.zones.empty()) with.dns.zones = default_zones(with.dns.cluster_domain);
-  if (const auto read = with_kube_dns(with); !read) {
-    for (const ConfigError& error : read.error())
-      errors << error.to_string() << "\n";
+  if (auto read = with_kube_dns(with); !read) {
+    problems = std::move(read.error());
     return false;
   }
   config.dns.kube_dns_config = kMountedKubeDns;
@@ -72,36 +75,66 @@ void print_remarks(const std::vector<Source>& sources, bool lost, const char* he
   }
 }
 
-}  // namespace
+Json remarks_json(const std::vector<Source>& sources, bool lost) {
+  Json out = Json::array();
+  for (const Source& source : sources) {
+    for (const convert::Remark& remark : source.remarks) {
+      if (remark.lost != lost) continue;
+      out.push_back({{"file", source.file}, {"line", remark.line}, {"what", remark.what}, {"why", remark.why}});
+    }
+  }
+  return out;
+}
 
-int convert(const Command& command, std::ostream& out, std::ostream& errors) {
-  Config config;
-  std::vector<Source> sources;
+bool add_sources(const Command& command, Config& config, std::vector<Source>& sources, Problems& problems) {
   const bool dns = !command.corefile.empty() || !command.kube_dns_configmap.empty();
-  if (!command.corefile.empty() && !add_corefile(command.corefile, config, sources, errors)) return 1;
+  if (!command.corefile.empty() && !add_corefile(command.corefile, config, sources, problems)) return false;
   if (!command.nth_env.empty()) {
-    const auto text = text_of(command.nth_env, errors);
-    if (!text) return 1;
+    const auto text = text_of(command.nth_env, problems);
+    if (!text) return false;
     Source& source = sources.emplace_back(Source{command.nth_env, {}});
     convert::add_termination_handler(config, *text, source.remarks);
     if (!dns) config.dns.listen.clear();
   } else {
     config.interruption.source = InterruptionConfig::Source::None;
   }
-  if (!command.kube_dns_configmap.empty() && !add_kube_dns(command.kube_dns_configmap, config, sources, errors))
-    return 1;
+  if (!command.kube_dns_configmap.empty() && !add_kube_dns(command.kube_dns_configmap, config, sources, problems))
+    return false;
   if (config.dns.zones.empty()) config.dns.zones = default_zones(config.dns.cluster_domain);
+  return true;
+}
 
-  const std::string yaml = changed_yaml(config);
-  const ConfigOverride node{"node-name", "environment", "NODE_NAME", "node"};  // by the downward API
-  const auto checked = parse_config(yaml, "the converted configuration", std::span(&node, 1));
-  print_remarks(sources, true, "Not carried over:", checked ? out : errors);
-  print_remarks(sources, false, "To know:", checked ? out : errors);
-  out << yaml;
-  if (checked) return 0;
-  for (const ConfigError& error : checked.error())
-    errors << error.to_string() << "\n";
-  return 1;
+}  // namespace
+
+int convert(const Command& command, std::ostream& out, std::ostream& errors) {
+  Config config;
+  std::vector<Source> sources;
+  Problems problems;
+  const bool read = add_sources(command, config, sources, problems);
+  const std::string yaml = read ? changed_yaml(config) : "";
+  if (read) {
+    const ConfigOverride node{"node-name", "environment", "NODE_NAME", "node"};  // by the downward API
+    auto checked = parse_config(yaml, "the converted configuration", std::span(&node, 1));
+    if (!checked) problems = std::move(checked.error());
+  }
+  if (command.output == Output::Json) {
+    Json wrong = Json::array();
+    for (const ConfigError& problem : problems)
+      wrong.push_back(problem_json(problem));
+    out << dump_json({{"valid", problems.empty()},
+                      {"problems", std::move(wrong)},
+                      {"config", read ? changed_json(config) : Json::object()},
+                      {"notCarriedOver", remarks_json(sources, true)},
+                      {"toKnow", remarks_json(sources, false)}})
+        << "\n";
+  } else if (read) {
+    print_remarks(sources, true, "Not carried over:", problems.empty() ? out : errors);
+    print_remarks(sources, false, "To know:", problems.empty() ? out : errors);
+    out << yaml;
+  }
+  for (const ConfigError& problem : problems)
+    errors << problem.to_string() << "\n";
+  return problems.empty() ? 0 : 1;
 }
 
 }  // namespace lastlight::cli

@@ -1,5 +1,8 @@
 // `lastlight convert`: prints the configuration that replaces a NodeLocal DNSCache, a termination handler or both, and,
-// as comments above it, what could not be carried over and why. Reads the files it is given and nothing else.
+// as comments above it, what could not be carried over and why. Reads the files it is given and nothing else. With
+// --output json one line:
+//   {"valid", "problems": [{"file", "line", "key", "message"}], "config": {...},
+//    "notCarriedOver": [{"file", "line", "what", "why"}], "toKnow": [the same]}
 #pragma once
 
 #include <iosfwd>

@@ -164,6 +164,7 @@ std::expected<Command, Usage> parse_command(int argc, const char* const* argv) {
                       "A directory with the ConfigMap kube-dns: stubDomains, upstreamNameservers");
   sources->add_option("--nth-env", out.nth_env, "AWS Node Termination Handler's environment, as lines KEY=VALUE");
   sources->require_option(1, 3);
+  add_output_option(*convert, out.output);
 
   if (argc == 2 && std::string_view(argv[1]) == "--man") return std::unexpected(Usage{0, manual(app)});
   if (const auto wrong = no_command(app, argc > 1 ? argv[1] : "")) return std::unexpected(Usage{2, *wrong});

@@ -55,7 +55,7 @@ struct Command {
   std::vector<ConfigOverride> overrides;  // of the command line alone
   bool comments = false;                  // check: explain each key
   bool reference = false;                 // check: print CONFIGURATION.md instead
-  Output output = Output::Text;           // check, version
+  Output output = Output::Text;           // check, version, convert
   Probe probe = Probe::None;              // status
   StatusCommand status;
   CacheCommand cache;

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <ostream>
 #include <set>
+#include <sstream>
 
 #include <ifaddrs.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@ constexpr const char* kLegacyCommands =
 struct Wanted {
   bool node_local = false;
   bool force = false;
+  bool json = false;
   std::string interface = "lastlight";
   std::vector<IpAddress> addresses;
 };
@@ -46,6 +48,10 @@ std::expected<Wanted, std::string> parse(std::span<const std::string> words) {
       out.node_local = true;
     } else if (word == "--force") {
       out.force = true;
+    } else if ((word == "--output" || word == "-o") && i + 1 < words.size()) {
+      const std::string& value = words[++i];
+      if (value != "text" && value != "json") return std::unexpected("--output takes text or json, not " + value);
+      out.json = value == "json";
     } else if ((word == "--interface" || word == "--address") && i + 1 < words.size()) {
       const std::string& value = words[++i];
       const auto address = IpAddress::parse(value);
@@ -178,6 +184,28 @@ Result remove_node_local(const Wanted& wanted, std::ostream& out) {
   return {};
 }
 
+// Each line of what was done goes to `out`.
+Result carry_out(const Wanted& wanted, std::ostream& out) {
+  const std::string directory = handover::directory_path();
+  if (wanted.node_local) return remove_node_local(wanted, out);
+  if (!wanted.force && agent_runs(directory)) {
+    return std::unexpected(
+        "an agent runs on this node and would put everything back: delete its DaemonSet, or take the node out of it, "
+        "first (--force: all the same)");
+  }
+  Result done = remove_ours(wanted, out);
+  if (done) clear_directory(directory, out);
+  return done;
+}
+
+// {"done": true or false, "lines": [...], "problem": ""}
+std::string json_of(const Result& done, std::istream& said) {
+  Json lines = Json::array();
+  for (std::string line; std::getline(said, line);)
+    lines.push_back(line);
+  return dump_json({{"done", done.has_value()}, {"lines", std::move(lines)}, {"problem", done ? "" : done.error()}});
+}
+
 }  // namespace
 
 int uninstall(std::span<const std::string> words, std::ostream& out, std::ostream& errors) {
@@ -190,14 +218,9 @@ int uninstall(std::span<const std::string> words, std::ostream& out, std::ostrea
     errors << "lastlight uninstall: " << wanted.error() << "\n" << kUninstallUsage;
     return 2;
   }
-  const std::string directory = handover::directory_path();
-  if (!wanted->node_local && !wanted->force && agent_runs(directory)) {
-    errors << "lastlight uninstall: an agent runs on this node and would put everything back: delete its DaemonSet, or "
-              "take the node out of it, first (--force: all the same)\n";
-    return 1;
-  }
-  Result done = wanted->node_local ? remove_node_local(*wanted, out) : remove_ours(*wanted, out);
-  if (done && !wanted->node_local) clear_directory(directory, out);
+  std::stringstream said;
+  const Result done = carry_out(*wanted, wanted->json ? said : out);
+  if (wanted->json) out << json_of(done, said) << "\n";
   if (done) return 0;
   errors << "lastlight uninstall: " << done.error() << "\n";
   return 1;

@@ -189,6 +189,14 @@ def test_each_command_has_its_help_and_refuses_what_it_does_not_know(name):
     assert wrong.returncode == 2 and not wrong.stdout and re.search("--colour|usage:|--help", wrong.stderr), wrong
 
 
+@pytest.mark.parametrize("words", [(name,) for name in COMMANDS if name not in ("run", "takeover", "cache")] + [("cache", verb) for verb in ("get", "flush", "top")],
+                         ids=" ".join)
+def test_each_command_but_run_speaks_json(words):
+    assert "--output" in command(*words, "--help").stdout
+    wrong = command(*words, "--output", "xml")
+    assert wrong.returncode == 2 and re.search("takes text or json, not '?xml", wrong.stderr), wrong
+
+
 def test_the_command_line_is_checked():
     done = command("version")
     assert done.returncode == 0 and re.fullmatch(r"lastlight \S+\n", done.stdout)

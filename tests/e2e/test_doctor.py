@@ -149,11 +149,13 @@ def test_uninstall_leaves_nothing_of_ours_and_on_request_nothing_of_nodelocals(b
     told = bare.lastlight("doctor")
     assert told.returncode == 1 and "NodeLocal DNSCache left the link nodelocaldns" in told.stdout and "20 iptables rules" in told.stdout, told.stdout
     assert "lastlight uninstall" in told.stdout
-    for _ in range(2):
-        done = bare.lastlight("uninstall")
+    for words in ((), ("--output", "json")):
+        done = bare.lastlight("uninstall", *words)
         assert done.returncode == 0, done.stderr
         assert "lastlight" not in bare.run("nft", "list", "tables") and "169.254.20.11" not in bare.run("ip", "address")
         assert not run_directory.exists()
+    told = json.loads(done.stdout)
+    assert told["done"] and "no rules: the table inet lastlight is gone" in told["lines"] and not told["problem"]
     assert saved(bare).count("NodeLocal DNS Cache: ") == 22 and LINK_LOCAL in bare.run("ip", "address")
     for _ in range(2):
         done = bare.lastlight("uninstall", "--node-local")
@@ -179,7 +181,9 @@ def test_a_port_that_nodelocal_has_is_told_by_its_name(bare, agent_binary, tmp_p
 def test_uninstall_refuses_what_would_come_back(bare, run_directory, doctor, cluster_net):  # pylint: disable=redefined-outer-name,unused-argument
     done = cluster_net.node.run(doctor.binary, "uninstall", check=False)
     assert done.returncode == 1 and "an agent runs on this node" in done.stderr
+    told = json.loads(cluster_net.node.run(doctor.binary, "uninstall", "-o", "json", check=False).stdout)
+    assert not told["done"] and not told["lines"] and "an agent runs on this node" in told["problem"]
     assert CLUSTER_IP in cluster_net.node.run("ip", "address")
-    for words in (["--whatever"], ["--address", "x"], ["--interface", "lo"]):
+    for words in (["--whatever"], ["--address", "x"], ["--interface", "lo"], ["--output", "xml"]):
         assert bare.lastlight("uninstall", *words).returncode == 2
     assert "--node-local" in bare.lastlight("uninstall", "--help").stdout

@@ -4,6 +4,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/base/json.h"
+
 #include "tests/support/catch.h"
 #include "tests/support/folder.h"
 
@@ -272,6 +274,38 @@ not a variable
   CHECK(done.noted("SOMETHING_NEW: is not known here"));
 }
 
+TEST_CASE("as JSON it is the same configuration, with the same remarks", "[convert]") {
+  const Folder folder;
+  cli::Command command;
+  command.corefile = folder.put("Corefile", usual() + "corp.example {\n log\n cache 60\n forward . 192.0.2.5\n}\n");
+  command.nth_env = folder.put("env", "TAINT_NODE=true\nCORDON_ONLY=true\nWEBHOOK_URL=https://hooks.example.com/x\n");
+  const Converted text = convert(command);
+  command.output = cli::Output::Json;
+  std::ostringstream out;
+  std::ostringstream errors;
+  REQUIRE(cli::convert(command, out, errors) == 0);
+  const auto json = parse_json(out.str());
+  REQUIRE(json);
+  CHECK(bool_at(*json, "valid"));
+  CHECK(array_at(*json, "problems").empty());
+  // What a file of it gives is what the text gives, and no key of it has its default.
+  const auto read = parse_config(dump_json(*find(*json, "config")), "json",
+                                 std::vector{ConfigOverride{"node-name", "environment", "NODE_NAME", "n1"}});
+  if (!read) FAIL(read.error().front().to_string());
+  CHECK(effective_yaml(*read) == effective_yaml(text.config));
+  CHECK_FALSE(find(*json, "config", "dns", "cache-size"));
+  for (const auto& [name, heading] : {std::pair{"notCarriedOver", true}, std::pair{"toKnow", false}}) {
+    CHECK_FALSE(array_at(*json, name).empty());
+    for (const Json& each : array_at(*json, name)) {
+      const std::string said = string_at(each, "what") + ": " + string_at(each, "why");
+      INFO(said);
+      CHECK((heading ? text.lost(said) : text.noted(said)));
+      CHECK(string_at(each, "file").starts_with(folder.path.string()));
+    }
+  }
+  CHECK(int_at(array_at(*json, "notCarriedOver").front(), "line") > 0);
+}
+
 TEST_CASE("inputs that cannot be read end it", "[convert]") {
   cli::Command command;
   command.corefile = "/nonexistent/Corefile";
@@ -281,4 +315,10 @@ TEST_CASE("inputs that cannot be read end it", "[convert]") {
   const Converted done = convert(command);
   CHECK(done.code == 1);
   CHECK(done.errors.find("Corefile:1: a brace that is not closed") != std::string::npos);
+  CHECK(done.out.empty());
+  command.output = cli::Output::Json;
+  const auto json = parse_json(convert(command).out);
+  REQUIRE(json);
+  CHECK_FALSE(bool_at(*json, "valid"));
+  CHECK(int_at(array_at(*json, "problems").front(), "line") == 1);
 }
