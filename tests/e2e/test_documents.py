@@ -113,7 +113,14 @@ def test_the_readmes_kustomization_builds(tools, tmp_path):  # pylint: disable=r
     block, = blocks(read("README.md"), "yaml")
     (tmp_path / "kustomization.yaml").write_text(block)
     (tmp_path / "lastlight").symlink_to(peers.ROOT)
-    assert image_of(rendered(tools["kubectl"], "kustomize", str(tmp_path))) == "registry.example.com/lastlight:v0.1.0"
+    said, = re.findall(r"`(dns: \{cluster-domain: [^`]*)`", read("README.md"))
+    (tmp_path / "site.yaml").write_text(said)
+    objects = rendered(tools["kubectl"], "kustomize", str(tmp_path))
+    assert image_of(objects) == "registry.example.com/lastlight:v0.1.0"
+    config, = [each["data"] for each in objects if each["kind"] == "ConfigMap" and each["metadata"]["name"] == "lastlight"]
+    assert config["site.yaml"] == said and len(config) == 4 and max(config) == "site.yaml"
+    (tmp_path / "kustomization.yaml").write_text(block.partition("configMapGenerator")[0])
+    assert len(rendered(tools["kubectl"], "kustomize", str(tmp_path))) == len(objects)
 
 
 def test_the_readmes_helm_command_renders(tools):  # pylint: disable=redefined-outer-name
