@@ -70,14 +70,17 @@ class Node1:
     def wait_led(self, there):
         """Until kube-proxy leads a pod to CoreDNS, or knows that it cannot; asked of a Service that nobody takes over."""
         def led(address):
+            """None for silence, which is a busy machine's: kube-proxy refuses what has no endpoints."""
             with self.net.pod, socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as via:
-                via.settimeout(0.3)
+                via.settimeout(1)
                 via.connect((address, 53))
                 try:
                     via.send(question(1))
                     return bool(via.recv(512))
-                except OSError:
+                except ConnectionRefusedError:
                     return False
+                except TimeoutError:
+                    return None
         wait_until(lambda: [led(each) for each in SHOWN] == [there, there], 60, "kube-proxy to follow the endpoints", self.proxy)
 
     def stop(self):
@@ -94,6 +97,8 @@ def node1(namespaces, tmp_path_factory):  # pylint: disable=unused-argument
     folder = tmp_path_factory.mktemp("kube-proxy")
     with contextlib.ExitStack() as running:
         net = running.enter_context(netns.Cluster())
+        for key in ("ipv4/icmp_ratelimit", "ipv6/icmp/ratelimit"):
+            net.node.set(key, 0)  # each refusal is told
         with net.node:
             server = running.enter_context(ManyServices(folder, binaries, SERVICES))
             server.api.post("/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
@@ -149,10 +154,11 @@ def test_beside_kube_proxy(node1, agent_binary, tmp_path, mode, local):  # pylin
             killed, gone = node.kill()
             wait_until(lambda: all(len(each.answers(killed + LEASE + 0.3)) > 20 for each in everybody), 30, "answers of kube-proxy's", node1.proxy)
         lost = [one for each in (pod, linked, six) for one in each.lost(since=served)]
+        told = {name: each.told(served, killed) for name, each in (("pod", pod), ("linked", linked), ("six", six))}
         print(f"{SERVICES} Services written in {started - served:.1f} s, then {synced:.0f} syncs in {ended - started:.0f} s: longest wait {worst * 1000:.0f} ms;"
               f" the kill took {(gone - killed) * 1000:.0f} ms and cost pods {len(lost)} of {sum(len(each.asked) for each in everybody)}; {time.monotonic() - began:.1f} s in all")
         assert not LONG or worst < LONGEST_WAIT
-        assert all(killed - IN_HAND < one.sent < gone for one in lost), (gone - killed, [(one.kind, round(one.sent - killed, 3)) for one in lost])
+        assert all(killed - IN_HAND < one.sent < gone for one in lost), (gone - killed, told)
         assert all(each.answered_by(gone) == {KUBE_DNS} for each in (pod, linked, six))
         back = gone + LEASE + 0.3
         assert near.lost(since=back) == near6.lost(since=back) == [] and near.answered_by(back) == near6.answered_by(back) == {KUBE_DNS}

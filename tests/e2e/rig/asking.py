@@ -6,6 +6,7 @@ Each tick one question leaves from a source port that is kept and one from a fre
 connection of its own. Nobody asks again: what is not answered after PATIENCE was lost, not late. Answers are told apart by their A record.
 """
 
+import contextlib
 import select
 import socket
 import struct
@@ -63,10 +64,7 @@ class Asker:
                     one = Asked(kind, time.monotonic())
                     self.asked.append(one)
                     waiting[ident] = (one, via)
-                    try:
-                        via.send(question(ident))
-                    except OSError:
-                        pass  # an ICMP error of an earlier one; this one may be lost
+                    self._send(via, question(ident))
             ready, _, _ = select.select({via for _, via in waiting.values()} | {kept}, [], [], max(0, min(due - time.monotonic(), 0.01)))
             for via in ready:
                 self._receive(via, waiting)
@@ -74,6 +72,13 @@ class Asker:
                 _, via = waiting.pop(key)
                 if via is not kept:
                     via.close()
+
+    @staticmethod
+    def _send(via, message):
+        for _ in range(2):  # the first may say what ICMP said of an earlier one, and send nothing
+            with contextlib.suppress(OSError):
+                return via.send(message)
+        return 0  # lost
 
     @staticmethod
     def _receive(via, waiting):
@@ -119,6 +124,10 @@ class Asker:
     def lost(self, since=0.0, until=float("inf"), kinds=("kept", "fresh", "tcp")):
         """Those not answered; end the block before asking about the recent past."""
         return [one for one in self.asked if not one.answered and since <= one.sent < until and one.kind in kinds]
+
+    def told(self, since, instant):
+        """Those lost since then, for a failure to show: (kind, when it was sent, in seconds from an instant)."""
+        return [(one.kind, round(one.sent - instant, 3)) for one in self.lost(since=since)]
 
     def answers(self, since=0.0):
         return [one for one in list(self.asked) if one.by and one.sent >= since]

@@ -102,6 +102,16 @@ class Namespace:
         found = {words[i + 1].partition("/")[0] for i, word in enumerate(words) if word in ("inet", "inet6")}
         return found - {"127.0.0.1", "::1"}
 
+    def bound(self, port):
+        """Whether somebody has a socket with this port of its own, over UDP or listening over TCP."""
+        with self:
+            for name in ("udp", "udp6", "tcp", "tcp6"):
+                with open(f"/proc/thread-self/net/{name}", encoding="ascii") as table:
+                    for _, local, _, state, *_ in map(str.split, list(table)[1:]):
+                        if int(local.rpartition(":")[2], 16) == port and (name.startswith("udp") or state == "0A"):
+                            return True
+        return False
+
     def close(self):
         os.close(self.file)
 

@@ -107,7 +107,7 @@ class Process:
 
 
 def has_ended(pid):
-    """Whether a process that need not be ours has: its descriptors are closed then, also when nobody has waited for it yet."""
+    """Whether a process of one thread, that need not be ours, has: its descriptors are closed then, also when nobody has waited for it yet."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
             return stat.read().rpartition(")")[2].split()[0] in "ZX"
