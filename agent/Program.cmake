@@ -9,7 +9,7 @@ configure_file(version.h.in "${CMAKE_CURRENT_BINARY_DIR}/generated/agent/version
 lastlight_core(lastlight_agent_core
   SOURCES leaving.cpp name_probe.cpp path_proof.cpp startup_taint.cpp pods_left.cpp own_names.cpp api_server.cpp http/routes.cpp http/route_table.cpp cache_routes.cpp takeover_route.cpp
           doctor/facts.cpp doctor/packet.cpp doctor/findings.cpp doctor/findings_chains.cpp doctor/findings_policies.cpp
-  LINK lastlight_base lastlight_json lastlight_dnscache_core lastlight_kube_core)
+  LINK lastlight_base lastlight_json lastlight_dnscache_core lastlight_kube_core lastlight_interrupt_core)
 target_include_directories(lastlight_agent_core PRIVATE "${CMAKE_CURRENT_BINARY_DIR}/generated")
 
 lastlight_shell(lastlight_app

@@ -8,13 +8,14 @@
 #include "agent/io/small_file.h"
 #include "agent/kube/node.h"
 #include "agent/kube/watch.h"
+#include "agent/pods_left.h"
+#include "interrupt/timestamp.h"
 
 namespace lastlight {
 
 LastPods::LastPods(io::Loop& loop, const Config& config, std::string api_server, io::HttpClient& api,
                    std::move_only_function<void()> changed)
-    : loop_(loop),
-      config_(config),
+    : config_(config),
       api_server_(std::move(api_server)),
       api_(api),
       changed_(std::move(changed)),
@@ -77,7 +78,7 @@ void LastPods::on_page(const HttpReply& reply) {
   seen_.insert(seen_.end(), std::make_move_iterator(page->pods.begin()), std::make_move_iterator(page->pods.end()));
   continue_ = seen_.size() < kMaxPods ? page->continue_token : std::string();
   if (!continue_.empty()) return ask_page();
-  left_ = counting_.count(std::exchange(seen_, {}), loop_.now());
+  left_ = pods_left(std::exchange(seen_, {}), interrupt::parse_http_date(reply.header("Date")));
   log::info("leaving.pods_left", {{"pods", left_}});
   set(left_ > 0 ? Leaving::Pods::Some : Leaving::Pods::None);
 }

@@ -10,9 +10,9 @@
 #include "agent/config.h"
 #include "agent/io/http_client.h"
 #include "agent/io/timer.h"
+#include "agent/kube/pod.h"
 #include "agent/kube/requests.h"
 #include "agent/leaving.h"
-#include "agent/pods_left.h"
 
 namespace lastlight {
 
@@ -41,13 +41,11 @@ class LastPods {
   static constexpr unsigned kPageSize = 100;
   static constexpr std::size_t kMaxPods = 2000;  // far above what a kubelet admits; more are not counted
 
-  io::Loop& loop_;
   const Config& config_;
   const std::string api_server_;
   io::HttpClient& api_;
   std::move_only_function<void()> changed_;
   Leaving::Pods pods_ = Leaving::Pods::None;
-  PodsLeft counting_;
   std::size_t left_ = 0;
   bool draining_ = false;
   std::vector<kube::Pod> seen_;  // of the pages so far

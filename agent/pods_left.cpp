@@ -1,24 +1,25 @@
 #include "agent/pods_left.h"
 
-#include <utility>
+#include <algorithm>
+
+#include "interrupt/timestamp.h"
 
 namespace lastlight {
 
-std::size_t PodsLeft::count(std::span<const kube::Pod> pods, Instant now) {
-  const std::map<std::string, Instant> before = std::exchange(stuck_at_, {});
-  std::size_t left = 0;
-  for (const kube::Pod& pod : pods) {
-    if (pod.mirror || pod.controller_kind == "DaemonSet" || pod.finished()) continue;
-    if (pod.terminating) {
-      const auto seen = before.find(pod.uid);
-      const Instant stuck =
-          seen != before.end() ? seen->second : now + std::chrono::seconds(pod.deletion_grace_seconds) + kStuck;
-      stuck_at_.emplace(pod.uid, stuck);
-      if (now >= stuck) continue;
-    }
-    ++left;
-  }
-  return left;
+namespace {
+
+bool is_stuck(const kube::Pod& pod, std::optional<WallTime> now) {
+  if (!pod.terminating || !now) return false;
+  const auto deleted = interrupt::parse_rfc3339(pod.deletion_timestamp);
+  return deleted && *now >= *deleted + kStuckPod;
+}
+
+}  // namespace
+
+std::size_t pods_left(std::span<const kube::Pod> pods, std::optional<WallTime> now) {
+  return static_cast<std::size_t>(std::ranges::count_if(pods, [&](const kube::Pod& pod) {
+    return !pod.mirror && pod.controller_kind != "DaemonSet" && !pod.finished() && !is_stuck(pod, now);
+  }));
 }
 
 }  // namespace lastlight

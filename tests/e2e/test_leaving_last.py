@@ -56,6 +56,16 @@ def test_on_a_drained_node_it_answers_until_the_last_pod_is_gone(agent, api):  #
     assert time.monotonic() - fate.gone < 1.0 + 1.0  # a list twice a second, and what a busy machine adds
 
 
+def test_a_pod_that_should_have_ended_long_ago_keeps_nobody(agent, api):  # pylint: disable=redefined-outer-name
+    cordon(api)
+    ended = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 61))  # its grace included
+    with api.cluster.changed:
+        api.cluster._pods["default", WEB.name]["metadata"].update(deletionTimestamp=ended, deletionGracePeriodSeconds=30)  # pylint: disable=protected-access
+    agent.terminate()
+    assert agent.process.wait(5) == 0
+    assert "leaving.pods_left pods=0" in agent.process.output()
+
+
 def test_on_a_node_that_stays_it_leaves_at_once(agent):  # pylint: disable=redefined-outer-name
     told = time.monotonic()
     agent.terminate()

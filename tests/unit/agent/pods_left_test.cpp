@@ -2,12 +2,14 @@
 
 #include "tests/support/catch.h"
 
-using lastlight::Instant;
-using lastlight::PodsLeft;
+using lastlight::pods_left;
+using lastlight::WallTime;
 using lastlight::kube::Pod;
 using namespace std::chrono_literals;
 
 namespace {
+
+constexpr WallTime kNow = std::chrono::sys_days(std::chrono::year(2026) / 11 / 26) + 12h;
 
 Pod pod(const char* uid, const char* controller = "ReplicaSet") {
   Pod out;
@@ -24,20 +26,26 @@ TEST_CASE("daemons, mirrors and finished pods wait for nobody") {
   pods[3].mirror = true;
   pods[4].phase = "Succeeded";
   pods[5].phase = "Failed";
-  CHECK(PodsLeft().count(pods, Instant{}) == 2);
-  CHECK(PodsLeft().count({}, Instant{}) == 0);
+  CHECK(pods_left(pods, kNow) == 2);
+  CHECK(pods_left({}, kNow) == 0);
 }
 
-TEST_CASE("a pod that is stuck for a minute past its deletion no longer counts") {
+TEST_CASE("a pod that is stuck for a minute past its deletion no longer counts, whenever it is first seen") {
   std::vector<Pod> pods{pod("a")};
-  PodsLeft left;
-  const Instant seen = Instant{} + 1h;
   pods[0].terminating = true;
-  pods[0].deletion_grace_seconds = 30;
-  CHECK(left.count(pods, seen) == 1);
-  CHECK(left.count(pods, seen + 90s - 1ms) == 1);
-  CHECK(left.count(pods, seen + 90s) == 0);
-  // A successor of the same name is another pod.
-  pods[0].uid = "a2";
-  CHECK(left.count(pods, seen + 91s) == 1);
+  pods[0].deletion_grace_seconds = 30;  // was added by the API server already
+  pods[0].deletion_timestamp = "2026-11-26T12:00:00Z";
+  CHECK(pods_left(pods, kNow - 30s) == 1);
+  CHECK(pods_left(pods, kNow + 60s - 1ms) == 1);
+  CHECK(pods_left(pods, kNow + 60s) == 0);
+  CHECK(pods_left(pods, kNow + 1h) == 0);
+}
+
+TEST_CASE("without a clock, or a time that can be read, nobody is stuck") {
+  std::vector<Pod> pods{pod("a")};
+  pods[0].terminating = true;
+  pods[0].deletion_timestamp = "2020-01-01T00:00:00Z";
+  CHECK(pods_left(pods, std::nullopt) == 1);
+  pods[0].deletion_timestamp = "yesterday";
+  CHECK(pods_left(pods, kNow) == 1);
 }
