@@ -2,8 +2,8 @@
 while it writes its whole table and while it syncs, with kube-dns having endpoints and having none, IPv4 and IPv6. kube-proxy's rules for
 the kube-dns Service are there all the time, and decide only when the agent does not.
 
-`make bench-takeover` does it for every pair of mode and detection, with a minute of syncs each, and holds the longest wait to its limit,
-which needs a quiet machine."""
+`make bench-takeover` does it for every pair of mode and detection, with a minute of syncs each, and holds the longest wait to its limit
+over what an echo takes beside it, which needs a quiet machine."""
 
 import contextlib
 import http.client
@@ -13,10 +13,11 @@ import time
 
 import pytest
 
-from rig import needs, netns
+from rig import needs, netns, ports, steady
 from rig.asking import Asker, question
 from rig.coredns import CoreDNS, answer, site
 from rig.many_services import ManyServices
+from rig.measure import SchedulingDelay
 from rig.netns import CLUSTER_IP, CLUSTER_IP6, COREDNS, COREDNS6, FALLBACK, FALLBACK6, LINK_LOCAL, NODE
 from rig.proc import Process, wait_until
 from test_takeover_lease import IN_HAND, KUBE_DNS, LEASE, US, Node
@@ -29,7 +30,9 @@ SYNCING = 60.0 if LONG else 2.0  # seconds
 pytestmark = pytest.mark.xdist_group("kube-proxy")  # one API server with 5,000 Services is enough
 SHOWN = ("10.96.0.12", "fd00:96::c")
 EVERY = 0.05  # seconds between two questions of a kind
-LONGEST_WAIT = 0.05  # a gate of the bench alone
+# Seconds because of it. The kernel holds a processor for a whole transaction (0.2 s where it is built without preemption), whoever else is
+# to run there: what an echo and a sleeping thread wait in the same minute is the machine's. A gate of the bench alone.
+LONGEST_WAIT = 0.05
 
 
 class Node1:
@@ -116,6 +119,18 @@ def node1(namespaces, tmp_path_factory):  # pylint: disable=unused-argument
         yield Node1(net, server, binaries["kube-proxy"], folder)
 
 
+@contextlib.contextmanager
+def floor(net, folder):
+    """What the machine alone costs a question: an echo in the node's namespace, asked as the others are, that no rule of kube-proxy's concerns."""
+    port = ports.free_port()
+    ways = {"prerouting": f"ip daddr {steady.GATEWAY} udp dport {port}", "output": f"ip saddr {steady.GATEWAY} udp sport {port}"}
+    net.node.nft("table ip floor {\n" + "\n".join(f"chain {hook} {{ type filter hook {hook} priority raw; {way} notrack; }}" for hook, way in ways.items()) + "\n}")
+    with net.node:
+        echo = Process("echo", [steady.program("echo"), f"{steady.GATEWAY}:{port}"], str(folder), kill_at_once=True)
+    with echo, Asker(net.pod, steady.GATEWAY, port=port, every=EVERY, tcp=False) as bare:
+        yield bare
+
+
 def flows(net):
     """The tracked DNS flows to the taken-over address, as (source, its port)."""
     return {tuple(word for word in line.split() if word.startswith(("src=", "sport=")))[:2] for line in net.dns_entries()}
@@ -127,7 +142,7 @@ def test_beside_kube_proxy(node1, agent_binary, tmp_path, mode, local):  # pylin
     node = Node(net, agent_binary, str(tmp_path), **{"link-local": [LINK_LOCAL], "fallback": [FALLBACK]})
     try:
         with Asker(net.pod, CLUSTER_IP, every=EVERY) as pod, Asker(net.pod, LINK_LOCAL, every=EVERY) as linked, Asker(net.node, CLUSTER_IP, every=EVERY) as near, \
-                Asker(net.pod, CLUSTER_IP6, every=EVERY, tcp=False) as six, Asker(net.node, CLUSTER_IP6, every=EVERY, tcp=False) as near6:
+                Asker(net.pod, CLUSTER_IP6, every=EVERY, tcp=False) as six, Asker(net.node, CLUSTER_IP6, every=EVERY, tcp=False) as near6, floor(net, tmp_path) as bare, SchedulingDelay() as delay:
             everybody = (pod, linked, near, six, near6)
             wait_until(lambda: all(US in each.answered_by() for each in everybody), 20, "answers", node.supervisor)
             time.sleep(0.3)
@@ -150,14 +165,14 @@ def test_beside_kube_proxy(node1, agent_binary, tmp_path, mode, local):  # pylin
                 node1.kube_dns(there)
                 node1.wait_led(there)
                 ours(f"kube-dns had endpoints: {there}")
-            worst = max(each.worst(served) for each in everybody)
+            worst, echoed, late = max(each.worst(served) for each in everybody), bare.worst(served), delay.worst(served, time.monotonic())
             killed, gone = node.kill()
             wait_until(lambda: all(len(each.answers(killed + LEASE + 0.3)) > 20 for each in everybody), 30, "answers of kube-proxy's", node1.proxy)
         lost = [one for each in (pod, linked, six) for one in each.lost(since=served)]
         told = {name: each.told(served, killed) for name, each in (("pod", pod), ("linked", linked), ("six", six))}
-        print(f"{SERVICES} Services written in {started - served:.1f} s, then {synced:.0f} syncs in {ended - started:.0f} s: longest wait {worst * 1000:.0f} ms;"
+        print(f"{SERVICES} Services written in {started - served:.1f} s, then {synced:.0f} syncs in {ended - started:.0f} s: longest wait {worst * 1000:.0f} ms, for an echo {echoed * 1000:.0f} ms, to be woken {late * 1000:.0f} ms;"
               f" the kill took {(gone - killed) * 1000:.0f} ms and cost pods {len(lost)} of {sum(len(each.asked) for each in everybody)}; {time.monotonic() - began:.1f} s in all")
-        assert not LONG or worst < LONGEST_WAIT
+        assert not LONG or worst < max(echoed, late) + LONGEST_WAIT
         assert all(killed - IN_HAND < one.sent < gone for one in lost), (gone - killed, told)
         assert all(each.answered_by(gone) == {KUBE_DNS} for each in (pod, linked, six))
         back = gone + LEASE + 0.3
