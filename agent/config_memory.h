@@ -23,9 +23,9 @@ struct MemoryPlan {
   static constexpr Bytes kProgram = mib(16);
   // Of a question in flight: ours and the transport's tables, and four clients that wait.
   static constexpr Bytes kFlight = kib(3);
-  // Of a client connection: the kernel's structures, ours, and what is usually on its way. One that does not read may
-  // hold 128 KiB in the kernel for tcp-write-timeout; its unread answers count as tcp-buffers.
-  static constexpr Bytes kConnection = kib(16);
+  // Of a client connection: 16 KiB of kernel buffer each way (agent/io/tcp.cpp), which one that does not read fills for
+  // tcp-write-timeout, the kernel's structures and ours. Its unread answers beside that count as tcp-buffers.
+  static constexpr Bytes kConnection = kib(40);
   static constexpr double kLeast = 1.0 / 16;
 
   std::optional<Bytes> limit;

@@ -1,7 +1,8 @@
 // TCP for servers: a listener, and a connection with a bounded write queue, three time limits and half-close. Frames
 // nothing: the owner is given bytes as they come, and tells what it waits for. RFC 7766 s6.2.3, s6.2.4, s10. Bounds:
-// one accept burst per turn; 128 KiB of kernel buffer each way; a peer that does not read costs max_queued bytes beside
-// that, then its connection. Out of descriptors, the listener rests (the backlog holds the peers) instead of spinning.
+// one accept burst per turn; 16 KiB of kernel buffer each way; a peer that does not read costs max_queued bytes
+// beside that, then its connection. Out of descriptors, the listener rests (the backlog holds the peers) instead of
+// spinning.
 #pragma once
 
 #include <cstdint>

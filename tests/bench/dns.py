@@ -20,7 +20,7 @@ import urllib.request
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path[:0] = [os.path.join(ROOT, "tests"), os.path.join(ROOT, "tests", "e2e")]
 
-from bench import readings, report, servers  # noqa: E402  pylint: disable=wrong-import-position
+from bench import crowd, readings, report, servers  # noqa: E402  pylint: disable=wrong-import-position
 from rig import netns, ports  # noqa: E402  pylint: disable=wrong-import-position
 from rig.proc import Process  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -74,18 +74,23 @@ class Bench:
         return server
 
     def stub(self):
-        where = f"{ports.V4}:{ports.free_port()}"
-        self.stack.enter_context(Process("stub", ["taskset", "-c", self.options.load_core, servers.bench("stub"), where], self.directory, kill_at_once=True))
-        return where
+        return self.stub_process()[0]
 
-    def lag_of(self, server):
-        with open(os.path.join(self.directory, "lastlight", "lastlight.yaml"), encoding="ascii") as config:
+    def stub_process(self):
+        where = f"{ports.V4}:{ports.free_port()}"
+        return where, self.stack.enter_context(Process("stub", ["taskset", "-c", self.options.load_core, servers.bench("stub"), where], self.directory, kill_at_once=True))
+
+    def metrics(self, key, server):
+        with open(os.path.join(self.directory, key, "lastlight.yaml"), encoding="ascii") as config:
             where = json.load(config)["http"]["listen"]
         with urllib.request.urlopen(f"http://{where}/metrics", timeout=10) as reply:
-            lines = reply.read().decode().splitlines()
+            lines = [line.rsplit(" ", 1) for line in reply.read().decode().splitlines() if not line.startswith("#")]
         assert server.exit_code() is None
-        return collections.Counter({line.split('le="')[1].split('"')[0]: int(float(line.split()[-1]))
-                                    for line in lines if line.startswith("lastlight_loop_lag_seconds_bucket")})
+        return {name: float(value) for name, value in lines}
+
+    def lag_of(self, server):
+        return collections.Counter({name.split('le="')[1].split('"')[0]: int(value) for name, value in self.metrics("lastlight", server).items()
+                                    if name.startswith("lastlight_loop_lag_seconds_bucket")})
 
     def on_loopback(self):
         stub = self.stub()
@@ -120,14 +125,26 @@ class Bench:
                 self.measure(f"{name}-veth", server, "hot", net.pod)
 
     def at_rest(self):
-        """An agent of its own: anonymous MiB when idle, and with 10,000 entries."""
-        server = self.start("rest", "lastlight", self.stub())
+        """An agent of its own: (anonymous, resident, its control group's peak) MiB when idle, with 10,000 entries, and with all full that may be."""
+        group = readings.ControlGroup("rest")
+        where, stub = self.stub_process()
+        server = self.start("rest", "lastlight", where, group=group)
+        found = {}
+
+        def look(name):
+            found[name] = (*readings.memory(server.pid), group.peak())
+
         time.sleep(self.options.rest)
-        idle = readings.memory(server.pid)
+        look("idle")
         self.warm(server, "10k")
-        filled = readings.memory(server.pid)
+        look("filled")
+        if group.peak() is not None:
+            crowd.fill(server, stub, lambda: self.load(server, "miss", "flood", 2), group.usage,
+                       lambda: self.metrics("rest", server)["lastlight_dns_tcp_buffered_bytes"] / 2 ** 20)
+            look("full")
         server.stop()
-        return {"idle": idle, "filled": filled}
+        group.close()
+        return found
 
 
 def main():
@@ -137,6 +154,7 @@ def main():
     parser.add_argument("--rest", type=float, default=60, help="seconds before memory is looked at")
     parser.add_argument("--core", default="0", help="the servers' processor")
     parser.add_argument("--load-core", default="1")
+    parser.add_argument("--memory", action="store_true", help="an agent's memory alone: idle, filled, and with all full that may be")
     parser.add_argument("--gate", action="store_true", help="fail when a limit is exceeded")
     parser.add_argument("--results", default=os.path.join(ROOT, "tests", "bench", "RESULTS.md"))
     options = parser.parse_args()
@@ -145,6 +163,10 @@ def main():
     with contextlib.ExitStack() as stack:
         bench = Bench(options, stack)
         rest = bench.at_rest()
+        if options.memory:
+            lines, failed = report.memory(options, rest)
+            print("\n".join(lines))
+            return 1 if failed and options.gate else 0
         memory = bench.on_loopback()
         bench.over_veth()
     for group in bench.groups.values():

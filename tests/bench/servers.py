@@ -102,11 +102,12 @@ def versions():
 class Server(Process):
     """A context manager; answers when it is entered."""
 
-    def __init__(self, name, directory, upstream, core, address=ports.V4, **options):
+    def __init__(self, name, directory, upstream, core, address=ports.V4, group=None, **options):
         self.port = ports.free_port()
         self.listen = f"{address}:{self.port}"
         os.makedirs(directory, exist_ok=True)
         command = _COMMANDS[name](directory, self.listen, upstream, **options)
+        command = group.command(command) if group else command
         super().__init__(name, ["taskset", "-c", core, *command], directory, kill_at_once=name != "lastlight")
         try:
             wait_until(self._answers, 20, f"{name} to answer", self)

@@ -16,7 +16,7 @@ Config on_a_node() {
 }  // namespace
 
 TEST_CASE("without a limit, and with the limit we ship, everything is as configured") {
-  for (const auto limit : {std::optional<Bytes>(), std::optional(mib(128)), std::optional(mib(4096))}) {
+  for (const auto limit : {std::optional<Bytes>(), std::optional(mib(192)), std::optional(mib(4096))}) {
     const MemoryPlan plan = plan_memory(on_a_node(), limit);
     CHECK(plan.cache == mib(32));
     CHECK(plan.tcp_buffers == mib(16));
@@ -28,19 +28,19 @@ TEST_CASE("without a limit, and with the limit we ship, everything is as configu
 }
 
 TEST_CASE("with less, cache, buffers and connections are cut alike: the formula") {
-  // 80 - 10 free - 16 program - 16 receive buffer - 12 flights = 26 MiB for 32 + 16 + 16.
-  const MemoryPlan plan = plan_memory(on_a_node(), mib(80));
+  // 88 - 11 free - 16 program - 16 receive buffer - 12 flights = 33 MiB for 32 + 16 + 40.
+  const MemoryPlan plan = plan_memory(on_a_node(), mib(88));
   CHECK(plan.sockets == mib(16));
   CHECK(plan.flights == mib(12));
-  CHECK(plan.cache == mib(13));
-  CHECK(plan.tcp_buffers == Bytes{mib(13).count / 2});
-  CHECK(plan.tcp_connections == 416);
+  CHECK(plan.cache == mib(12));
+  CHECK(plan.tcp_buffers == mib(6));
+  CHECK(plan.tcp_connections == 384);
   CHECK(plan.fits);
-  CHECK(plan.total() == mib(70));
+  CHECK(plan.total() == mib(77));
   Config config = on_a_node();
   apply(plan, config);
-  CHECK(config.dns.cache_size == mib(13));
-  CHECK(config.dns.tcp_max_connections == 416);
+  CHECK(config.dns.cache_size == mib(12));
+  CHECK(config.dns.tcp_max_connections == 384);
   CHECK(config.dns.tcp_max_per_client == 64);
 }
 
@@ -70,9 +70,9 @@ TEST_CASE("whatever is configured and given: never over the limit where it can b
 TEST_CASE("what is said of it") {
   const auto free = describe(plan_memory(on_a_node(), std::nullopt));
   CHECK(free.at(0) == "memory.max is not set: nothing is cut");
-  CHECK(free.at(2) == "cache 32.0 MiB, TCP buffers 16.0 MiB, 1024 TCP connections 16.0 MiB; in all 108.0 MiB");
+  CHECK(free.at(2) == "cache 32.0 MiB, TCP buffers 16.0 MiB, 1024 TCP connections 40.0 MiB; in all 132.0 MiB");
   CHECK(free.size() == 3);
-  const auto cut = describe(plan_memory(on_a_node(), mib(80)));
-  CHECK(cut.at(3) == "cache-size, tcp-buffers and tcp-max-connections are cut to 41 %");
+  const auto cut = describe(plan_memory(on_a_node(), mib(88)));
+  CHECK(cut.at(3) == "cache-size, tcp-buffers and tcp-max-connections are cut to 38 %");
   CHECK(describe(plan_memory(on_a_node(), mib(32))).size() == 5);
 }
