@@ -26,6 +26,7 @@ std::size_t UpstreamChannels::count(Protocol protocol) const {
 
 UpstreamChannels::Place UpstreamChannels::add(Protocol protocol, Instant now, ChannelId next, Draw& draw) {
   const bool udp = protocol == Protocol::Udp;
+  if (!udp && !strict(now)) retire_tcp(kFreeTcp - 1, now);
   Channel& channel = channels_[next];
   channel.protocol = protocol;
   channel.opened = channel.used = now;
@@ -40,7 +41,7 @@ UpstreamChannels::Place UpstreamChannels::place(const Wanted& wanted, const Lear
                                                 ChannelId next, Draw& draw) {
   const bool anew = wanted.alive_since.has_value();
   if (wanted.protocol == Protocol::Tcp) {
-    const bool behind = strict(now) && tcp() > kFreeTcp && draw() % kTrial == 0;
+    const bool behind = strict(now) && tcp() > kFreeTcp && draw() % trial_ == 0;
     const auto found = anew ? place_alive(wanted, Protocol::Tcp, latency, now, draw) : place_tcp(behind, latency, now);
     if (found) return *found;
     if (tcp() < kStrictTcp) return add(Protocol::Tcp, now, next, draw);
@@ -58,12 +59,16 @@ UpstreamChannels::Place UpstreamChannels::place(const Wanted& wanted, const Lear
   return count(Protocol::Udp) < kMostUdp ? add(Protocol::Udp, now, next, draw) : again_udp(wanted, latency, now, draw);
 }
 
-// Nothing was heard on it for too long while something was to be heard. Of datagrams: while others were heard, or it is
-// we who are late.
+// Nothing was heard on it for too long while something was to be heard, and others were heard: or it is we who are
+// late.
 bool UpstreamChannels::late(const Channel& channel, const LearnedLatency& latency, Instant now) const {
   if (channel.waiting.empty() || channel.unheard > now) return false;
-  if (channel.protocol == Protocol::Tcp) return now - channel.unheard > latency.patience();
   return heard_ > channel.unheard && now - channel.unheard > std::max(latency.patience(), kUdpLate);
+}
+
+// Its oldest question is unusually old, so that on a strict connection all others wait for that one.
+bool UpstreamChannels::stuck(const Channel& channel, const LearnedLatency& latency, Instant now) {
+  return !channel.waiting.empty() && now - channel.waiting.begin()->second > latency.patience();
 }
 
 // Drawn among them; a strict connection only when it has nothing to do. One that is late was heard all the same, and
@@ -88,27 +93,24 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_alive(const Wante
   return alive[draw() % alive.size()];
 }
 
-// One of those that have served: drawn among those that did not fall silent, or that were heard since; else the one
-// that was heard last.
+// One of those that have served: drawn among those that did not fall silent, or that were heard since; else among those
+// that owe the fewest answers, since one that is dead owes more and more.
 UpstreamChannels::Place UpstreamChannels::again_udp(const Wanted& wanted, const LearnedLatency& latency, Instant now,
                                                     Draw& draw) const {
-  std::vector<Place> places;
-  Place last{.protocol = Protocol::Udp};
-  Instant heard = Instant::min();
+  std::vector<Place> speaking, owing, any;
   for (const auto& [id, channel] : channels_) {
     if (channel.protocol != Protocol::Udp) continue;
     const Place place{id, Protocol::Udp, false, channel.waiting.size()};
-    if (last.channel == 0) last = place;
+    any.push_back(place);
     if (std::ranges::find(wanted.but, id) != wanted.but.end()) continue;
     const bool speaks =
         wanted.alive_since ? channel.heard >= *wanted.alive_since : !channel.retired && !late(channel, latency, now);
-    if (speaks) places.push_back(place);
-    if (channel.heard > heard) {
-      heard = channel.heard;
-      last = place;
-    }
+    if (speaks) speaking.push_back(place);
+    if (!owing.empty() && owing.front().ahead > place.ahead) owing.clear();
+    if (owing.empty() || owing.front().ahead == place.ahead) owing.push_back(place);
   }
-  return places.empty() ? last : places[draw() % places.size()];
+  const std::vector<Place>& places = !speaking.empty() ? speaking : !owing.empty() ? owing : any;
+  return places[draw() % places.size()];
 }
 
 std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, const LearnedLatency& latency,
@@ -119,13 +121,11 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, 
   bool some_stuck = false;
   for (const auto& [id, channel] : channels_) {
     if (!usable(channel, Protocol::Tcp, now)) continue;
-    if (!in_order && open == kFreeTcp) break;  // those from before this was known idle, and end
     const std::size_t ahead = channel.waiting.size();
     if (ahead > 0) {
-      const bool stuck =
-          in_order ? now - channel.waiting.begin()->second > latency.patience() : late(channel, latency, now);
-      some_stuck |= stuck;
-      if (stuck) continue;
+      const bool blocked = in_order ? stuck(channel, latency, now) : late(channel, latency, now);
+      some_stuck |= blocked;
+      if (blocked) continue;
       if (in_order && !latency.known()) continue;  // nobody waits for who knows how long
       const bool short_enough =
           behind ? ahead <= kTrialAhead : latency.median() * static_cast<int>(ahead + 1) <= latency.p99();
@@ -155,7 +155,11 @@ std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, 
   Heard heard{.taken = now - at, .over_tcp = channel.protocol == Protocol::Tcp};
   if (heard.over_tcp) {
     const bool out_of_order = !channel.waiting.empty() && channel.waiting.begin()->first < send;
-    if (out_of_order) proven_until_ = now + kProof;
+    if (out_of_order) {
+      if (strict(now)) retire_tcp(kFreeTcp, now);
+      proven_until_ = now + kProof;
+      trial_ = kTrial;
+    }
     // Time spent behind others on a strict connection is the queue's, not the answer's.
     if (strict(now)) heard.taken = now - std::max(at, channel.heard);
   }
@@ -214,6 +218,24 @@ std::vector<SendId> UpstreamChannels::waiting(ChannelId id) const {
   for (const auto& [send, at] : found->second.waiting)
     out.push_back(send);
   return out;
+}
+
+// That it was not answered says nothing of order when the connection is dead.
+void UpstreamChannels::on_moved(ChannelId id) {
+  const auto found = channels_.find(id);
+  if (found != channels_.end() && !found->second.retired) trial_ = std::min<std::uint16_t>(trial_ * 2, kMostTrial);
+}
+
+// All but so many that take questions: those that were heard last stay.
+void UpstreamChannels::retire_tcp(std::size_t keep, Instant now) {
+  std::vector<Channel*> open;
+  for (auto& [id, channel] : channels_) {
+    if (usable(channel, Protocol::Tcp, now)) open.push_back(&channel);
+  }
+  if (open.size() <= keep) return;
+  std::ranges::sort(open, std::greater(), &Channel::heard);
+  for (Channel* each : std::span(open).subspan(keep))
+    each->retired = true;
 }
 
 void UpstreamChannels::retire(ChannelId id) {

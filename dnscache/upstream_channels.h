@@ -12,8 +12,13 @@
 // whose queue is expected to be done within the p99 and whose oldest question is not older than the learned patience;
 // else onto a new one, up to 32; else over UDP. While one is stuck behind such a question nobody queues on the others
 // either: slow names come in numbers. While it has more than four, one question in sixteen is put behind another on
-// purpose: only so can it be seen to answer out of order, and then four connections carry everything. Connections end
-// after a minute, give or take a quarter, so that a Service's backends share the load anew.
+// purpose: only so can it be seen to answer out of order. Each that had to be moved from there says that it does not,
+// and halves how often that is tried.
+//
+// TCP, toward one that was seen to answer out of order: four connections carry everything. Those that were opened
+// before that was known take no more and close when they owe nothing, the longest silent first; likewise when one that
+// is late with its answers, while others speak, makes room for a new one. Connections of either kind end after a
+// minute, give or take a quarter, so that a Service's backends share the load anew.
 //
 // Behind one address there may be several backends, of which connection tracking gives each channel one: a question
 // that was lost goes by a channel on which an answer came since, for that one's backend lives, or by a new one.
@@ -44,9 +49,10 @@ class UpstreamChannels {
   static constexpr Duration kUdpAge = std::chrono::seconds(10);
   static constexpr std::size_t kStrictTcp = 32;
   static constexpr std::size_t kFreeTcp = 4;
-  static constexpr std::uint16_t kTrial = 16;
-  static constexpr std::size_t kTrialAhead = 1;  // at most, whatever the p99: it may be less than two medians
-  static constexpr std::size_t kFreeLoad = 8;    // questions on each before another is opened
+  static constexpr std::uint16_t kTrial = 16;          // questions for one that is put behind another on purpose,
+  static constexpr std::uint16_t kMostTrial = 0x1000;  // at first and at most
+  static constexpr std::size_t kTrialAhead = 1;        // at most, whatever the p99: it may be less than two medians
+  static constexpr std::size_t kFreeLoad = 8;          // questions on each before another is opened
   static constexpr Duration kUdpLate = std::chrono::milliseconds(20);  // at least: datagrams are lost one by one
   static constexpr Duration kTcpAge = std::chrono::seconds(60);
   static constexpr Duration kTcpIdle = std::chrono::seconds(5);  // servers close idle connections; do not race them
@@ -91,6 +97,8 @@ class UpstreamChannels {
   bool connecting(ChannelId channel) const;
   // Still connecting after `limit`, and at an earlier look too: what the kernel knows by then may have waited for us.
   bool unreachable(ChannelId channel, Duration limit, Instant now);
+  // A question is asked again past the one before it.
+  void on_moved(ChannelId channel);
   // What is unanswered on it.
   std::vector<SendId> waiting(ChannelId channel) const;
   void forget(ChannelId channel) { channels_.erase(channel); }
@@ -126,7 +134,9 @@ class UpstreamChannels {
   Place add(Protocol protocol, Instant now, ChannelId next, Draw& draw);
   Place again_udp(const Wanted& wanted, const LearnedLatency& latency, Instant now, Draw& draw) const;
   bool usable(const Channel& channel, Protocol protocol, Instant now) const;
+  static bool stuck(const Channel& channel, const LearnedLatency& latency, Instant now);
   bool late(const Channel& channel, const LearnedLatency& latency, Instant now) const;
+  void retire_tcp(std::size_t keep, Instant now);
   std::optional<Place> place_tcp(bool behind, const LearnedLatency& latency, Instant now) const;
   std::optional<Place> place_alive(const Wanted& wanted, Protocol protocol, const LearnedLatency& latency, Instant now,
                                    Draw& draw) const;
@@ -134,6 +144,7 @@ class UpstreamChannels {
   std::map<ChannelId, Channel> channels_;
   Instant heard_ = Instant::min();  // anything
   Instant proven_until_ = Instant::min();
+  std::uint16_t trial_ = kTrial;
 };
 
 }  // namespace lastlight::dns

@@ -246,7 +246,11 @@ void UpstreamPool::overdue(FlightId id, Flight& flight, Instant now, Orders& out
   if (give_up_unreachable(id, now, out)) return;
   if (now < flight.turn_ends) {  // it is late, but its turn goes on
     const bool may = may_hedge(flight, now);
-    if (may && flight.behind) return ask(id, flight, Why::Moved, now, out);
+    if (may && flight.behind) {
+      const auto behind = sent_.find(flight.sends[flight.sent - 1]);
+      if (behind != sent_.end()) behind->second.peer->channels.on_moved(behind->second.channel);
+      return ask(id, flight, Why::Moved, now, out);
+    }
     if (may && hedge_budget_ >= 1) return ask(id, flight, Why::Hedge, now, out);
     if (may) ++counters_.hedges_refused;
     return set_deadline(id, flight, flight.turn_ends);

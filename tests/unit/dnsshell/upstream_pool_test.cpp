@@ -154,6 +154,70 @@ TEST_CASE("out of order is learned of answers that all take about as long", "[up
   CHECK(sim.ended_badly() == 0);
 }
 
+TEST_CASE("out of order: connections from before it was known close, and a thousand at once need no more than four",
+          "[upstream_pool]") {
+  const auto seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{5}));
+  UpstreamSim sim({kFirst}, Protocol::Tcp, seed);
+  sim.servers[kFirst].in_order = false;
+  std::mt19937_64 random(seed);
+  sim.servers[kFirst].takes = [&](FlightId) { return std::chrono::microseconds(10'000 + random() % 20'000); };
+  const auto connections = [&] { return sim.pool.view(sim.now).at(kFirst).connections; };
+  FlightId next = 1;
+  while (sim.pool.view(sim.now).at(kFirst).in_order) {
+    REQUIRE(next < 10'000);
+    sim.load(next, 10, 2ms);
+    sim.run_until(sim.now + 20ms);
+    next += 10;
+  }
+  REQUIRE(connections() > UpstreamChannels::kFreeTcp);
+  sim.load(next, 1000, 2ms);
+  sim.run_until(sim.now + 1500ms);
+  CHECK(connections() <= UpstreamChannels::kFreeTcp);
+  sim.run_until(sim.now + 1s);
+  sim.servers[kFirst].most_connections = 0;
+  for (int round = 0; round < 100; ++round) {
+    next += 1000;
+    sim.load(next, 1000, 0ms);
+    sim.run_until(sim.now + 30ms);
+  }
+  CHECK(sim.servers[kFirst].most_connections <= UpstreamChannels::kFreeTcp);
+  CHECK(sim.servers[kFirst].udp_questions < 50);  // hedges
+  sim.run_until(sim.now + 5s);
+  CHECK(sim.ended_badly() == 0);
+}
+
+TEST_CASE("out of order: a connection that falls silent makes room for another", "[upstream_pool]") {
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  sim.servers[kFirst].in_order = false;
+  sim.servers[kFirst].takes = [](FlightId id) { return Duration(id % 7 == 0 ? 30ms : 10ms); };
+  sim.load(1, 12'000, 1ms);
+  sim.run_until(sim.now + 9s);
+  REQUIRE(sim.pool.view(sim.now).at(kFirst).connections <= UpstreamChannels::kFreeTcp);
+  sim.kill_connections(kFirst, true, 0.5);
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1, 12'001) <= 500ms);
+  CHECK(sim.pool.view(sim.now).at(kFirst).connections <= UpstreamChannels::kFreeTcp);
+}
+
+TEST_CASE("in order: nobody is put behind another for long to find out what is known", "[upstream_pool]") {
+  const auto seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{5}));
+  UpstreamSim sim({kFirst}, Protocol::Tcp, seed);
+  constexpr FlightId kSlow = 1'000'000;
+  std::mt19937_64 random(seed);
+  sim.servers[kFirst].takes = [&](FlightId id) {
+    return id >= kSlow ? Duration(2s) : Duration(std::chrono::microseconds(150 + random() % 300));
+  };
+  sim.load(1, 6000, 500us);
+  sim.run_until(sim.now + 3s);
+  sim.load(10'000, 20'000, 500us);
+  sim.uneven_load(kSlow, 500, 20ms);
+  sim.run_until(sim.now + 20s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.pool.view(sim.now).at(kFirst).in_order);
+  CHECK(sim.pool.counters().moved <= 30);  // of 20,000, half of them in the first second
+}
+
 TEST_CASE("the slowest hundredth is hedged at the p99, within the budget", "[upstream_pool]") {
   UpstreamSim sim({kFirst, kSecond});
   sim.servers[kFirst].takes = [](FlightId id) { return Duration(id % 100 == 0 && id > 2000 ? 1s : 10ms); };
@@ -412,8 +476,8 @@ void roll_out(const Rollout& of) {
   FlightId next = 1;
   const auto load_for = [&](Duration length) {
     const auto count = static_cast<std::size_t>(length / Duration(1s) * of.rate);
-    sim.load(next, count, Duration(1s) / of.rate);
-    if (of.slow) sim.load(kSlow + next, count / 20, 20 * Duration(1s) / of.rate);
+    sim.uneven_load(next, count, Duration(1s) / of.rate);
+    if (of.slow) sim.uneven_load(kSlow + next, count / 20, 20 * Duration(1s) / of.rate);
     next += count;
     sim.run_until(sim.now + length);
   };

@@ -70,6 +70,13 @@ class UpstreamSim {
     for (std::size_t i = 0; i < count; ++i)
       at(now + apart * static_cast<int>(i), [this, id = first + i, zone] { ask(id, zone); });
   }
+  // The same, each somewhere within its share of the time: nothing that the pool does coincides with it.
+  void uneven_load(FlightId first, std::size_t count, Duration apart) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const Duration later(std::uniform_int_distribution<Duration::rep>(0, apart.count() - 1)(random_));
+      at(now + apart * static_cast<int>(i) + later, [this, id = first + i] { ask(id); });
+    }
+  }
   void run_until(Instant end) {
     for (;;) {
       const Instant timer = pool.next_deadline();
