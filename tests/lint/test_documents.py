@@ -19,7 +19,7 @@ DOCUMENTS = sorted([each for each in os.listdir(ROOT) if each.endswith(".md")] +
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What a reader has, beside this repository.
 PROGRAMS = {"apt-get", "kubectl", "helm", "curl", "dig", "cmake", "ctest", "cd", "mkdir", "sed", "/usr/bin/python3", "nft", "git", "clang-format-19",
-            "sha256sum", "cat", "skopeo"}
+            "sha256sum", "cat", "skopeo", "buildah"}
 # A block of another kind would be one that nothing checks. `text` is what a program printed, or a drawing.
 KINDS = {"sh", "yaml", "text"}
 WRITTEN = {"tests/bench/RESULTS.md", "tests/bench/UPSTREAM.md"}
