@@ -179,7 +179,7 @@ TEST_CASE("RFC 7766 s6.2.2, s6.2.3, s10: caps, malformed frames, idle connection
     b.until([&] { return b.server->counters().tcp_unfinished == 1; });
   }
   SECTION("each message has its time, however many come") {
-    b.config.tcp_message_timeout = 200ms;
+    b.config.tcp_message_timeout = 1s;  // all together take longer; one of them, on a busy machine, does not
     b.serve();
     const auto one = b.dial();
     const ByteBuffer query = question("h");
@@ -196,7 +196,7 @@ TEST_CASE("RFC 7766 s6.2.2, s6.2.3, s10: caps, malformed frames, idle connection
       const std::size_t size = std::min(query.size() + 2, stream.size() - at);
       REQUIRE(::send(one.get(), stream.data() + at, at == 0 ? 5 : size, MSG_NOSIGNAL) > 0);
       at += at == 0 ? 5 : size;
-      if (at < stream.size()) timer.start_in(10ms);
+      if (at < stream.size()) timer.start_in(20ms);
     };
     next();
     b.until([&] { return b.server->counters().tcp_queries == 60; });
