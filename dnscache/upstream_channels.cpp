@@ -32,7 +32,8 @@ UpstreamChannels::Place UpstreamChannels::add(Protocol protocol, Instant now, Ch
   channel.opened = channel.used = now;
   channel.connected = udp;
   channel.retire_at = now + jittered(udp ? kUdpAge : kTcpAge, draw);
-  // 16 bits of transaction ID: a connection with half of them under way would draw long for a free one.
+  // 16 bits of transaction ID: a connection with half of them under way would draw long for a free one. Each answer
+  // gives one back.
   channel.left = udp ? jittered(kUdpQuestions, draw) : 0x8000;
   return {next, protocol, true, 0};
 }
@@ -163,7 +164,7 @@ std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, 
     // Time spent behind others on a strict connection is the queue's, not the answer's.
     if (strict(now)) heard.taken = now - std::max(at, channel.heard);
   }
-  channel.waiting.erase(send);
+  if (channel.waiting.erase(send) > 0 && heard.over_tcp) ++channel.left;
   channel.connected = true;
   channel.heard = heard_ = now;
   channel.unheard = kNever;

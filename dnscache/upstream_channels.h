@@ -123,7 +123,7 @@ class UpstreamChannels {
     Instant used{};
     Instant heard = Instant::min();
     Instant unheard = kNever;  // the first question after it was heard last
-    std::uint32_t left = 0;    // questions it may still take
+    std::uint32_t left = 0;    // questions it may still take: in all over UDP, unanswered over TCP
     bool retired = false;
     bool connected = false;             // UDP needs no answer for that
     bool doubted = false;               // it was still connecting when it should have been
