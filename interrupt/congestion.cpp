@@ -10,18 +10,21 @@ Congestion::Congestion(std::size_t most)
 void Congestion::answered(Duration took) {
   slowest_ = std::max(slowest_, took);
   given_up_ = 0;
-  room_ = std::min(most_, room_ + 1 / room_);
+  slow_start_ &= took <= kQuick;
+  room_ = std::min(most_, room_ + (slow_start_ ? 1 : 1 / room_));
 }
 
 void Congestion::lost(Instant asked, Instant now) {
   if (asked < reduced_) return;
   reduced_ = now;
+  slow_start_ = false;
   room_ = std::min(most_, std::max<double>(kLeast, room_ / 2));
   if (now - asked >= std::chrono::seconds(1)) given_up_ = std::min(given_up_ + 1, kDoublings);  // not merely refused
 }
 
 Duration Congestion::patience() const {
-  return std::max(kPatience * (1U << given_up_), 2 * slowest_);
+  const Duration first = slowest_ > Duration::zero() ? kPatience : 2 * kPatience;
+  return std::max(first * (1U << given_up_), 3 * slowest_);
 }
 
 }  // namespace lastlight::interrupt

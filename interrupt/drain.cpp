@@ -2,6 +2,7 @@
 #include "interrupt/drain.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "interrupt/manual.h"
@@ -140,15 +141,25 @@ DrainStep Drain::advance(Instant now) {
   return step;
 }
 
+void Drain::enter(Call call) {
+  if (call == Call::Evict || call == Call::Delete) ++in_flight_;
+  if (call == Call::Mark || call == Call::Event) ++courtesies_;
+}
+
+void Drain::leave(Call call) {
+  if (call == Call::Evict || call == Call::Delete) --in_flight_;
+  if (call == Call::Mark || call == Call::Event) --courtesies_;
+}
+
 std::uint64_t Drain::order(DrainStep& step, Call call, int priority, HttpRequest request, Flight flight, Instant now) {
   if (active(now)) {  // a reply after the end is of no use to anybody
     if (!streams(call)) request.timeout = std::min(patience(now), flight.patience);
-    request.connect_timeout = std::max(request.connect_timeout, patience(now) / 2);
+    request.connect_timeout = std::max(request.connect_timeout, patience(now) / 4);
     request.timeout = std::min(request.timeout, Duration(window_.deadline - now));
     request.connect_timeout = std::min(request.connect_timeout, request.timeout);
   }
   const std::uint64_t id = ++last_id_;
-  if (call == Call::Evict || call == Call::Delete || call == Call::Mark || call == Call::Event) ++in_flight_;
+  enter(call);
   ++counters_.requests;
   flight.asked = now;
   flights_.emplace(id, std::move(flight));
@@ -260,9 +271,12 @@ bool Drain::wants_delete(const PodRecord& record, Instant now) const {
 }
 
 void Drain::order_pods(DrainStep& step, Instant now) {
+  // The one whose D is nearest goes first: what is late loses a second of grace with each second. A repetition is
+  // none's last chance.
   struct Due {
-    int urgency;  // first evictions, then deletes at their last safe instant, then repetitions
-    Instant at;
+    bool again;
+    Instant last;
+    bool eviction;
     PodRecord* record;
   };
   std::vector<Due> ready;
@@ -271,13 +285,11 @@ void Drain::order_pods(DrainStep& step, Instant now) {
     const Instant at = due(record, front, now);
     if (at > now) {
       step.wake = std::min(step.wake, at);
-    } else if (wants_delete(record, now)) {
-      ready.push_back({1, at, &record});
-    } else if (may_evict(record, now)) {
-      ready.push_back({record.evictions == 0 ? 0 : 2, at, &record});
+    } else if (const bool last_chance = wants_delete(record, now); last_chance || may_evict(record, now)) {
+      ready.push_back({!last_chance && record.evictions > 0, last_safe(record), !last_chance, &record});
     }
   }
-  std::ranges::sort(ready, {}, [](const Due& due) { return std::pair(due.urgency, due.at); });
+  std::ranges::sort(ready, {}, [](const Due& due) { return std::tuple(due.again, due.last, due.eviction); });
   for (const Due& next : ready) {
     if (!room()) return;  // a reply frees the place
     send_for(step, *next.record, now);
@@ -307,7 +319,7 @@ void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
   if (wants_delete(record, now)) {
     ++record.deletes;
     record.asked = Fate::Deleted;
-    order(step, Call::Delete, 3, kube::delete_pod(server_, pod, grace.count()),
+    order(step, Call::Delete, 2, kube::delete_pod(server_, pod, grace.count()),
           {.call = Call::Delete, .uid = pod.uid, .grace = grace}, now);
     return;
   }
@@ -325,7 +337,7 @@ void Drain::send_for(DrainStep& step, PodRecord& record, Instant now) {
 void Drain::order_marking(DrainStep& step, Instant now) {
   for (auto& [uid, record] : pods_) {
     if (record.fate != Fate::Deleted || record.marked || record.in_flight || record.eviction_forbidden) continue;
-    if (!room()) return;
+    if (!room_for_marking()) return;
     record.marked = true;
     if (now >= record.told_at + record.grace / 2) continue;
     record.in_flight = true;

@@ -1,16 +1,19 @@
 // One node's drain as a state machine: API answers and the time in, API calls out. It owns what is known of the node's
 // pods and of each pod's fate; it opens nothing, reads no clock, and never sends two requests for one pod at once.
 //
-// Order of calls: marks on the node, watch, evictions, deletes at the last safe instant, Events. What it promises, for
-// any answers:
+// Order of calls: marks on the node, watch, what ends pods, what tells of it. Where the server is so slow that pods
+// wait for each other, the one whose D is nearest goes first, so a DELETE at D before evictions that have time, and
+// repetitions of refused evictions last. What it promises, for any answers:
 //   - a pod that terminates already is sent nothing, but one marking eviction after our own DELETE, which changes only
 //     its condition DisruptionTarget; DaemonSet, mirror and finished pods are sent nothing;
 //   - no DELETE before D (plan.h) nor before an eviction was tried; never a grace of 0;
 //   - no eviction of a name that may be another pod's by now: it would spend that one's budget (shown_live);
 //   - no request for a pod at or after the deadline; only its own watch event ends a pod's work, not a 404 or 409.
 // Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
-// Bounds: kMaxPods pods, max_in_flight requests beside marks and watches (fewer at a busy server: congestion.h), one
-// line per watch, kMaxFacts facts not yet taken, kMaxEvents Events.
+//   - marking evictions and Events, the courtesies, are sent when nothing that ends a pod waits, and never take its
+//   place.
+// Bounds: kMaxPods pods, max_in_flight evictions and deletes at once (fewer at a busy server: congestion.h) and kBeside
+// requests beside them, one line per watch, kMaxFacts facts not yet taken, kMaxEvents Events.
 //
 // drain.cpp: what is due. drain_replies.cpp: what answers mean. drain_watch.cpp: lists and watches. drain_tell.cpp:
 // facts, Events and the account of the pods.
@@ -162,6 +165,8 @@ class Drain {
       2048;  // the kubelet's default is 110; gone ones are forgotten when it is full
   static constexpr std::size_t kMaxFacts = 4096;
   static constexpr std::size_t kMaxEvents = 256;
+  static constexpr std::size_t kCourtesies = 2;              // at once
+  static constexpr std::uint32_t kBeside = 3 + kCourtesies;  // of the node's marks one, two watches
   // Marks stay this long after T when nobody announces the end any more: the machine may yet be taken.
   static constexpr auto kMarksOutlast = std::chrono::minutes(10);
 
@@ -227,6 +232,10 @@ class Drain {
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
   bool room() const { return in_flight_ < congestion_.room(); }
+  bool room_for_marking() const { return courtesies_ < kCourtesies && in_flight_ + courtesies_ < congestion_.room(); }
+  bool room_for_event() const { return courtesies_ == 0 && room_for_marking(); }
+  void enter(Call call);
+  void leave(Call call);
   Duration longest_wait(Instant now) const;
   Duration patience(Instant now) const;
   Duration least_wait(const PodRecord& record, Instant now) const;
@@ -237,14 +246,15 @@ class Drain {
   Instant due(const PodRecord& record, Tier front, Instant now) const;
 
   void note_clock(const HttpReply& reply, Instant now);
-  void note_congestion(const HttpReply& reply, Instant asked, Instant now);
+  void note_congestion(const std::optional<kube::Status>& refusal, Instant asked, Instant now);
   void on_marks(const std::vector<NodeMarks::Told>& told, Instant now);
   void on_node_watch_end(const HttpReply& reply, Instant now);
   void on_node_line(std::string_view line, Instant now);
   void on_watch_end(const HttpReply& reply, Instant now);
   void on_page(const HttpReply& reply, Instant now);
-  void on_evict(PodRecord& record, const Flight& flight, const HttpReply& reply, Instant now);
-  void on_delete(PodRecord& record, const Flight& flight, const HttpReply& reply, Instant now);
+  void on_answer(PodRecord& record, const Flight& flight, const std::optional<kube::Status>& refusal, Instant now);
+  void on_no_eviction(PodRecord& record, const kube::Status& status, Instant now);
+  void on_no_deletion(PodRecord& record, const kube::Status& status, Instant now);
   void on_event_created(std::size_t event, const HttpReply& reply, Instant now);
   void on_line(std::string_view line, Instant now);
   void on_pod(const kube::Pod& pod, bool deleted, Instant now);
@@ -311,7 +321,8 @@ class Drain {
   std::map<std::string, PodRecord> pods_;
   std::set<std::string> evicted_controllers_;  // by UID, at most kMaxPods
   std::map<std::uint64_t, Flight> flights_;
-  std::size_t in_flight_ = 0;  // those that congestion_ bounds
+  std::size_t in_flight_ = 0;   // evictions and deletes
+  std::size_t courtesies_ = 0;  // in flight: marking evictions and Events
   std::uint64_t last_id_ = 0;
 
   struct PendingEvent {

@@ -23,11 +23,10 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
   const Flight flight = std::move(found->second);
   flights_.erase(found);
   note_clock(reply, now);
-  if (flight.call == Call::Evict || flight.call == Call::Delete || flight.call == Call::Mark ||
-      flight.call == Call::Event) {
-    --in_flight_;
-  }
-  if (!streams(flight.call)) note_congestion(reply, flight.asked, now);
+  leave(flight.call);
+  std::optional<kube::Status> refusal;
+  if (!reply.ok()) refusal = kube::read_status(reply);
+  if (!streams(flight.call)) note_congestion(refusal, flight.asked, now);
   const auto record = pods_.find(flight.uid);
   if (record != pods_.end()) {
     record->second.in_flight = false;
@@ -50,10 +49,8 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
       on_page(reply, now);
       break;
     case Call::Evict:
-      if (record != pods_.end()) on_evict(record->second, flight, reply, now);
-      break;
     case Call::Delete:
-      if (record != pods_.end()) on_delete(record->second, flight, reply, now);
+      if (record != pods_.end()) on_answer(record->second, flight, refusal, now);
       break;
     case Call::Mark:
       break;  // a courtesy: whatever the answer, the pod has been told
@@ -70,11 +67,12 @@ DrainStep Drain::hear(const HttpReply& reply, Instant now) {
 }
 
 // 429 is a budget's as well; 503 and 504 are those of a server that has no time.
-void Drain::note_congestion(const HttpReply& reply, Instant asked, Instant now) {
-  const bool too_many = reply.status == 429 && !kube::read_status(reply).disruption_budget;
-  if (reply.status == 0 || too_many || reply.status == 503 || reply.status == 504) {
+void Drain::note_congestion(const std::optional<kube::Status>& refusal, Instant asked, Instant now) {
+  const int code = refusal ? refusal->code : 200;
+  const bool too_many = code == 429 && !refusal->disruption_budget;
+  if (code == 0 || too_many || code == 503 || code == 504) {
     congestion_.lost(asked, now);
-  } else if (reply.status < 500) {
+  } else if (code < 500) {
     congestion_.answered(now - asked);
   }
 }
@@ -167,26 +165,28 @@ void Drain::told(PodRecord& record, Fate fate, std::chrono::seconds grace, Insta
   fact(fate == Fate::Deleted ? Fact::Kind::Deleted : Fact::Kind::Evicted, now, full_name(record.pod), std::move(text));
 }
 
-void Drain::on_evict(PodRecord& record, const Flight& flight, const HttpReply& reply, Instant now) {
+void Drain::on_answer(PodRecord& record, const Flight& flight, const std::optional<kube::Status>& refusal,
+                      Instant now) {
   if (record.fate != Fate::Waiting && record.fate != Fate::Refused) return;  // the watch was faster
-  if (reply.ok()) {
-    told(record, Fate::Evicted, flight.grace, now);
-    return;
-  }
-  if (reply.status != 0) record.asked = Fate::Waiting;  // a definite no
-  const kube::Status status = kube::read_status(reply);
-  record.last_error = kube::describe(reply);
+  const bool eviction = flight.call == Call::Evict;
+  if (!refusal) return told(record, eviction ? Fate::Evicted : Fate::Deleted, flight.grace, now);
+  if (refusal->code != 0) record.asked = Fate::Waiting;  // a definite no
+  record.last_error = kube::describe(*refusal);
+  eviction ? on_no_eviction(record, *refusal, now) : on_no_deletion(record, *refusal, now);
+}
+
+void Drain::on_no_eviction(PodRecord& record, const kube::Status& status, Instant now) {
   if (status.disruption_budget) {
     ++counters_.evictions_refused;
     record.refused = true;
     if (record.fate != Fate::Refused) fact(Fact::Kind::Refused, now, full_name(record.pod), status.message);
     record.fate = Fate::Refused;
     retry(record, now, status.retry_after.value_or(Duration::zero()));
-  } else if (reply.status == 403 && !status.namespace_terminating) {
+  } else if (status.code == 403 && !status.namespace_terminating) {
     record.eviction_forbidden = true;  // permanent; a DELETE may still be permitted
     if (record.delete_forbidden) record.fate = Fate::Forbidden;
     fact(Fact::Kind::Forbidden, now, full_name(record.pod), record.last_error);
-  } else if (reply.status == 404 || reply.status == 409) {
+  } else if (status.code == 404 || status.code == 409) {
     record.doubtful = true;  // gone, or another of the same name: the watch will say so
     retry(record, now, policy_.retry_max);
   } else {
@@ -195,23 +195,15 @@ void Drain::on_evict(PodRecord& record, const Flight& flight, const HttpReply& r
   }
 }
 
-void Drain::on_delete(PodRecord& record, const Flight& flight, const HttpReply& reply, Instant now) {
-  if (record.fate != Fate::Waiting && record.fate != Fate::Refused) return;
-  if (reply.ok()) {
-    told(record, Fate::Deleted, flight.grace, now);
-    return;
-  }
-  if (reply.status != 0) record.asked = Fate::Waiting;  // a definite no
-  const kube::Status status = kube::read_status(reply);
-  record.last_error = kube::describe(reply);
-  if (reply.status == 403) {
+void Drain::on_no_deletion(PodRecord& record, const kube::Status& status, Instant now) {
+  if (status.code == 403) {
     record.delete_forbidden = true;  // go on evicting while that is permitted: a budget may open
     if (record.eviction_forbidden) record.fate = Fate::Forbidden;
     fact(Fact::Kind::Forbidden, now, full_name(record.pod), record.last_error);
     retry(record, now, {});
     return;
   }
-  if (reply.status == 404 || reply.status == 409) {
+  if (status.code == 404 || status.code == 409) {
     retry(record, now, policy_.retry_max);
     return;
   }

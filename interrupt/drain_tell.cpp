@@ -29,7 +29,7 @@ void Drain::order_events(DrainStep& step, Instant now) {
       step.wake = std::min(step.wake, call.next_try);
       continue;
     }
-    if (!room()) return;
+    if (!room_for_event()) return;
     call.in_flight = true;
     pending.event.time = event_time(pending.happened);
     order(step, Call::Event, 5, kube::create_event(server_, pending.event), {.call = Call::Event, .event = i}, now);

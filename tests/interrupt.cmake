@@ -1,2 +1,3 @@
 lastlight_test(test_interrupt FOLDERS unit/interrupt unit/interrupt/hooks LINK lastlight_interrupt_core)
+lastlight_test(test_interrupt_shell FOLDERS unit/interrupt/shell LINK lastlight_interrupt)
 lastlight_test(test_drain FOLDERS scenarios LINK lastlight_interrupt_core)

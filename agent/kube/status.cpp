@@ -35,9 +35,12 @@ Status read_status(const HttpReply& reply) {
   return status;
 }
 
+std::string describe(const Status& status) {
+  return status.code == 0 ? status.message : std::to_string(status.code) + " " + status.message;
+}
+
 std::string describe(const HttpReply& reply) {
-  const Status status = read_status(reply);
-  return reply.status == 0 ? status.message : std::to_string(status.code) + " " + status.message;
+  return describe(read_status(reply));
 }
 
 }  // namespace lastlight::kube

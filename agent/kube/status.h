@@ -21,7 +21,8 @@ struct Status {
 
 Status read_status(const HttpReply& reply);
 Status read_status(const Json& json);
-// "409 the object has been modified"; of a request that nobody answered, why.
+// "409 the object has been modified"; of a request that nobody answered (code 0), why.
+std::string describe(const Status& status);
 std::string describe(const HttpReply& reply);
 
 }  // namespace lastlight::kube

@@ -273,16 +273,7 @@ TEST_CASE("the Node object is deleted and made again: the drain goes on and the 
   for (int i = 0; i < 5; ++i)
     w.pods.push_back(pod(i));
   w.pods[0].budget = true;
-  w.later(5s, [&w] {
-    w.node.exists = false;
-    w.node_changed("DELETED");
-    return w.drain->tick(w.now);
-  });
-  w.later(15s, [&w] {
-    w.node.recreate("n-2");
-    w.node_changed("ADDED");
-    return w.drain->tick(w.now);
-  });
+  w.node_away(5s, 15s);
   w.run(60s);
   CHECK(w.pods[0].told_grace == 15);
   CHECK(w.drain->drained());

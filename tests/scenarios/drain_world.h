@@ -61,6 +61,7 @@ struct Faults {
   bool forbid_evict = false, forbid_delete = false;
   double watch_break = 0;  // of each delivered event
   bool gone_410 = false;   // the first resumed watch is told that history is lost
+  bool events_hang = false;
   Duration latency = 5ms;
 };
 
@@ -199,6 +200,20 @@ struct World {
     });
   }
 
+  // The Node object is deleted, and made again later.
+  void node_away(Duration from, Duration until) {
+    later(from, [this] {
+      node.exists = false;
+      node_changed("DELETED");
+      return drain->tick(now);
+    });
+    later(until, [this] {
+      node.recreate("n-2");
+      node_changed("ADDED");
+      return drain->tick(now);
+    });
+  }
+
   bool down() const { return now >= faults.down_from && now < faults.down_to; }
 
   void take(DrainStep step) {
@@ -209,8 +224,20 @@ struct World {
       if (node_watch == id) node_watch = 0;
     }
     std::ranges::sort(step.orders, {}, [](const Order& order) { return std::pair(order.priority, order.id); });
-    for (const Order& order : step.orders)
+    for (const Order& order : step.orders) {
+      if (order.call == Call::Event || order.call == Call::Mark) CHECK((marks_alone || !somebody_waits()));
       serve(order);
+    }
+  }
+
+  // A pod whose last safe instant has come and whose request is not on its way: nothing that only tells goes before it.
+  bool somebody_waits() const {
+    return drain->active(now) && !node.shuts_down() && std::ranges::any_of(drain->pods(), [this](const auto& entry) {
+             const PodRecord& known = entry.second;
+             const bool owed = known.fate == Fate::Waiting || known.fate == Fate::Refused;
+             return owed && !known.in_flight && !known.delete_forbidden && now >= drain->last_safe(known) &&
+                    (known.deletes == 0 || now >= known.next_try);
+           });
   }
 
   void serve(const Order& order) {
@@ -227,6 +254,9 @@ struct World {
     if (down()) return reply(order.id, {.status = 0, .headers = {}, .body = {}, .error = "refused"}, 1ms);
     if (faults.no_lists && (order.call == Call::Watch || order.call == Call::List)) {
       return reply(order.id, {.status = 500, .headers = {}, .body = {}, .error = {}}, 1ms);
+    }
+    if (faults.events_hang && order.call == Call::Event) {
+      return reply(order.id, {.status = 0, .headers = {}, .body = {}, .error = "timed out"}, order.request.timeout);
     }
     const bool fails = uniform() < faults.failure;
     const double how = uniform();

@@ -148,15 +148,9 @@ TEST_CASE("a Node object that goes while its taint is on the way is cordoned whe
   w.later(1500ms, [&w] {
     CHECK(w.drain->cordoned());
     CHECK(w.count(Call::Taint) == 1);
-    w.node.exists = false;
-    w.node_changed("DELETED");
     return w.drain->tick(w.now);
   });
-  w.later(8s, [&w] {
-    w.node.recreate("n-2");
-    w.node_changed("ADDED");
-    return w.drain->tick(w.now);
-  });
+  w.node_away(1500ms, 8s);
   w.turn();
   CHECK(bool_at(w.node.object, "spec", "unschedulable"));
   CHECK(w.node.object["spec"]["taints"].size() == 1);

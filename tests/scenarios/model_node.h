@@ -19,6 +19,7 @@ struct ModelNode {
   bool forbidden = false;  // every PATCH answers 403
   unsigned writes = 0;
 
+  bool shuts_down() const { return !object["status"]["conditions"].empty(); }  // the only one that tests set
   std::string version() const { return object["metadata"]["resourceVersion"]; }
   void touch() { object["metadata"]["resourceVersion"] = std::to_string(std::stoul(version()) + 1); }
   void set_unschedulable(bool wanted, const std::string& manager) {

@@ -10,15 +10,31 @@ namespace {
 const Instant kStart{1h};
 }  // namespace
 
-TEST_CASE("each round of answers makes room for one request more, up to the most") {
+TEST_CASE("each quick answer makes room for one request more, up to the most") {
   Congestion congestion(6);
+  CHECK(congestion.room() == 2);
+  congestion.answered(10ms);
+  CHECK(congestion.room() == 3);
+  congestion.answered(500ms);
   CHECK(congestion.room() == 4);
-  for (int i = 0; i < 5; ++i)
-    congestion.answered(10ms);
-  CHECK(congestion.room() == 5);
   for (int i = 0; i < 100; ++i)
     congestion.answered(10ms);
   CHECK(congestion.room() == 6);
+}
+
+TEST_CASE("once an answer was slow, or one was lost, each round makes room for one more") {
+  Congestion congestion(8);
+  SECTION("slow") {
+    congestion.answered(501ms);
+  }
+  SECTION("lost") {
+    congestion.lost(kStart, kStart + 10s);
+    congestion.answered(10ms);
+  }
+  CHECK(congestion.room() == 2);
+  congestion.answered(10ms);
+  congestion.answered(10ms);
+  CHECK(congestion.room() == 3);
 }
 
 TEST_CASE("what is lost halves it, once a round, and never to nothing") {
@@ -28,7 +44,6 @@ TEST_CASE("what is lost halves it, once a round, and never to nothing") {
   for (int i = 0; i < 8; ++i)
     congestion.lost(kStart, kStart + 5s);  // all of one round
   CHECK(congestion.room() == 4);
-  congestion.lost(kStart + 5s, kStart + 10s);
   congestion.lost(kStart + 10s, kStart + 20s);
   congestion.lost(kStart + 20s, kStart + 30s);
   CHECK(congestion.room() == Congestion::kLeast);
@@ -39,16 +54,18 @@ TEST_CASE("what is lost halves it, once a round, and never to nothing") {
 
 TEST_CASE("patience doubles with each round that was given up, ends with an answer, and knows the slowest one") {
   Congestion congestion(8);
-  CHECK(congestion.patience() == 5s);
-  congestion.lost(kStart, kStart + 1ms);  // refused at once: no sign of slowness
-  CHECK(congestion.patience() == 5s);
-  congestion.lost(kStart + 1s, kStart + 6s);
-  congestion.lost(kStart + 1s, kStart + 6s);
   CHECK(congestion.patience() == 10s);
+  congestion.lost(kStart, kStart + 1ms);  // refused at once: no sign of slowness
+  CHECK(congestion.patience() == 10s);
+  congestion.lost(kStart + 1s, kStart + 6s);
+  congestion.lost(kStart + 1s, kStart + 6s);
+  CHECK(congestion.patience() == 20s);
   for (int i = 1; i < 10; ++i)
     congestion.lost(kStart + i * 10s, kStart + (i + 1) * 10s);
-  CHECK(congestion.patience() == 80s);
+  CHECK(congestion.patience() == 160s);
+  congestion.answered(100ms);
+  CHECK(congestion.patience() == 5s);
   congestion.answered(4s);
-  CHECK(congestion.patience() == 8s);
+  CHECK(congestion.patience() == 12s);
   CHECK(congestion.slowest() == 4s);
 }
