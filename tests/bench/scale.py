@@ -11,12 +11,14 @@ Ends by writing SCALE.md, and with 1 where a promise does not hold.
 """
 
 import argparse
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
 import http.client
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -218,13 +220,16 @@ def staggered(doers, within):
 
 
 def flow_counts(control_plane):
-    """{"dispatched": n, "rejected": n} of our priority level, by our flow schema."""
+    """{"dispatched": n, "rejected": n, "rejected: time-out": n, ...} of our priority level, by our flow schema."""
     _, answer = control_plane.api.request("GET", "/metrics")
-    out = {"dispatched": 0, "rejected": 0}
+    out = collections.Counter(dispatched=0, rejected=0)
     for line in answer["message"].splitlines():
-        for what in out:
-            if line.startswith(f"apiserver_flowcontrol_{what}_requests_total{{") and 'flow_schema="lastlight"' in line and 'priority_level="lastlight"' in line:
-                out[what] += int(float(line.rpartition(" ")[2]))
+        counted = re.match(r"apiserver_flowcontrol_(dispatched|rejected)_requests_total\{(.*)\} (\S+)$", line)
+        if not counted or 'flow_schema="lastlight"' not in counted[2] or 'priority_level="lastlight"' not in counted[2]:
+            continue
+        out[counted[1]] += int(float(counted[3]))
+        for reason in re.findall(r'reason="([^"]*)"', counted[2]):
+            out[f"{counted[1]}: {reason}"] += int(float(counted[3]))
     return out
 
 
@@ -295,7 +300,7 @@ def drain_by_agents(control_plane, binary, folder, size, steps):
             ends = max(agent.noticed for agent in agents) + size.window
             wait_until(lambda: time.time() > ends + 1, size.window + 30, "the windows to end", interval=0.5)
             used, took = processor_seconds(server) - before, time.time() - since
-        flow = {what: count - flow[what] for what, count in flow_counts(control_plane).items()}
+        flow = flow_counts(control_plane) - flow  # without what is none
         steps.done("drained by the agents")
     requests = read_requests(control_plane, since, lambda each: each.user == USER and not of_self_check(each))
     return Drained(len(agents), requests, told_of(requests), used, took), agents, peaks.anonymous, flow
@@ -361,6 +366,12 @@ def column(drained):
             f"{drained.processor:.1f} s in {drained.seconds:.0f} s", str(len(drained.throttled())), str(len(drained.refused()))]
 
 
+def reasons(flow):
+    """" (cancelled 3)": of those that were rejected. Cancelled ones waited in the queue until the agent had given them up."""
+    said = [f"{what.partition(': ')[2]} {count}" for what, count in sorted(flow.items()) if what.startswith("rejected: ")]
+    return f" ({', '.join(said)})" if said else ""
+
+
 def report(found):
     size, agents, kubectl = found["size"], found["agents"], found["kubectl"]
     nth_requests, nth_last = nth(size.per_node)
@@ -381,7 +392,8 @@ def report(found):
         f"By verb, of all {agents.nodes} agents: {by_verb(agents.requests)}.",
         f"Anonymous memory (RssAnon of supervisor and worker) at its peak: median {quantile(ours, 0.5) / MIB:.1f} MiB, most {ours[-1] / MIB:.1f} MiB;"
         f" with {LARGE_NODE} pods of {LARGE_POD // 1000} kB {large / MIB:.1f} MiB.",
-        f"Flow schema and priority level `lastlight`: {found['flow']['dispatched']} requests dispatched by it, {found['flow']['rejected']} rejected."])
+        f"Flow schema and priority level `lastlight`: {found['flow']['dispatched']} requests dispatched by it, {found['flow']['rejected']} rejected"
+        f"{reasons(found['flow'])}."])
 
 
 def broken(found):
