@@ -25,4 +25,4 @@ def test_a_few_nodes_are_taken_at_once(control_plane, shipped, agent_binary, tmp
     told = dict(found["agents"].told)
     told.pop(next(iter(told)))
     worse = {**found, "agents": dataclasses.replace(found["agents"], told=told), "untold": ["one"], "flow": {"dispatched": 0, "rejected": 1}}
-    assert len(scale.broken(worse)) == len(broken) + 3
+    assert len(scale.broken(worse)) == len(broken) + 2
