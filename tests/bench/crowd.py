@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import struct
+import time
 
 from rig.measure import family
 
@@ -15,6 +16,7 @@ BUFFERS = 16  # MiB, dns.tcp-buffers
 CLIENTS = 1000  # that ask over UDP: none may hold much
 PER_CLIENT = 60  # of dns.tcp-max-per-client
 IDLE_ROUNDS = 5
+READ_IN = 0.05  # seconds, what all connections ask
 PIPELINED = 20  # questions that a connection asks at a time
 
 
@@ -81,6 +83,7 @@ def fill(server, stub, flood, usage, buffered):
             datagrams[number % len(datagrams)].sendto(_question(number, b"silent"), where)
         while buffered() < BUFFERS - 2:
             _send_all(connections, framed * PIPELINED)
+            time.sleep(READ_IN)
         with _stopped(worker):
             for number in range(60000):
                 datagrams[number % len(datagrams)].sendto(_question(number), where)
