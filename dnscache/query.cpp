@@ -7,8 +7,20 @@ namespace lastlight::dns {
 
 namespace {
 
+// What most queries end with: an OPT without options, and no other record. False: they are to be read one by one.
+bool read_bare_opt(ByteView packet, std::size_t at, Query& out) {
+  const ByteView opt = packet.subspan(at);
+  const bool alone = load32(packet, 6) == 0 && load16(packet, 10) == 1 && opt.size() == kBareOpt;
+  if (!alone || opt[0] != 0 || load16(opt, 1) != kTypeOpt || load16(opt, 9) != 0) return false;
+  const std::uint32_t ttl = load32(opt, 5);
+  out.edns = Edns{
+      .version = static_cast<std::uint8_t>(ttl >> 16), .payload = load16(opt, 3), .dnssec_ok = (ttl & kEdnsDo) != 0};
+  return true;
+}
+
 // Finds the OPT record among the records of a query; false if the message is malformed.
 bool read_records(ByteView packet, Reader& reader, Query& out) {
+  if (read_bare_opt(packet, reader.at(), out)) return true;
   const auto mode = out.opcode() == kOpUpdate ? Reader::Rdata::Skip : Reader::Rdata::Walk;
   for (std::size_t section = 0; section < 3; ++section) {
     const std::uint16_t count = load16(packet, 6 + section * 2);

@@ -132,6 +132,29 @@ TEST_CASE(
   CHECK(query.edns->version == 1);
 }
 
+TEST_CASE("RFC 6891 s6.1: a bare OPT at the end says what it says beside an option or a record that nobody knows") {
+  const std::uint8_t version = GENERATE(std::uint8_t{0}, std::uint8_t{1});
+  const std::uint16_t flags = GENERATE(std::uint16_t{0}, std::uint16_t{0x8000}, std::uint16_t{0x4000});
+  const auto asked = [&] { return MessageBuilder(7, kRd).question("example.org", kTypeA); };
+  Query bare;
+  REQUIRE(read_query(asked().opt(1232, flags, version).octets, bare) == Reading::Query);
+  Query other;
+  REQUIRE(read_query(asked().opt(1232, flags, version, option(65001, {})).octets, other) == Reading::Query);
+  REQUIRE(bare.edns);
+  REQUIRE(other.edns);
+  CHECK(bare.edns->version == other.edns->version);
+  CHECK(bare.edns->payload == other.edns->payload);
+  CHECK(bare.edns->dnssec_ok == other.edns->dnssec_ok);
+  ByteBuffer longer = asked().opt(1232, flags, version).octets;
+  longer.push_back(0);
+  CHECK(read_query(longer, bare) ==
+        read_query(asked().opt(1232).octets, other));  // what follows the last record is nobody's
+  ByteBuffer elsewhere = asked().opt(1232, flags, version).octets;
+  store16(elsewhere, 8, 1);  // in the authority section
+  store16(elsewhere, 10, 0);
+  CHECK(read_query(elsewhere, bare) == Reading::Malformed);
+}
+
 TEST_CASE("RFC 7828 s3.2.1, 8914 s2: what we write is as long as was said, and says it") {
   const ByteBuffer cookie(24, 9);
   const OptForm form{.payload = 1232,
