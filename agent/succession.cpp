@@ -26,7 +26,9 @@ bool Succession::adopt() {
   if (!predecessor_) return false;
   Message request = Message::with_text(Message::Type::Adopt, {});
   request.value = generation_;
-  if (send_message(predecessor_.get(), request) && receive_sockets()) {
+  // Turned away unheard, the request may not be sent: that is read as the end of the conversation.
+  static_cast<void>(send_message(predecessor_.get(), request));
+  if (receive_sockets()) {
     receive_image();
     say("info handover.adopted sockets=%zu generation=%llu image=%s\n", held_.all().size(),
         static_cast<unsigned long long>(generation_), image_ ? "yes" : "no");
@@ -43,10 +45,9 @@ bool Succession::receive_sockets() {
     if (::poll(&waiting, 1, kPatience) <= 0) return false;
     bool closed = false;
     auto received = receive_message(predecessor_.get(), closed);
-    if (closed) return false;
-    if (!received) continue;
-    if (received->message.type == Message::Type::Adopted) return !held_.all().empty();
-    if (received->message.type == Message::Type::Failed) {
+    if (!received && !closed) continue;
+    if (received && received->message.type == Message::Type::Adopted) return !held_.all().empty();
+    if (closed || received->message.type == Message::Type::Failed) {
       waits_ = true;
       say("info handover.waiting generation=%llu\n", static_cast<unsigned long long>(generation_));
       return false;
@@ -88,6 +89,7 @@ void Succession::on_predecessor() {
   if (closed) predecessor_ = {};
 }
 
+// One successor at a time: whoever comes meanwhile is turned away, and asks again.
 void Succession::on_listener() {
   io::FileDescriptor peer = handover::accept(listener_.get());
   if (peer && !successor_) successor_ = std::move(peer);

@@ -25,8 +25,8 @@ class Succession {
   // The directory in which they meet, and our number there. Without a directory there is no handover.
   void join(std::string directory);
 
-  // From the one before us: its sockets, while it goes on reading them. True: an owner of a later generation serves,
-  // and we wait for its end.
+  // From the one before us: its sockets, while it goes on reading them. True: an owner of a later generation serves, or
+  // the one before us has another successor on the way, or ends: we are to ask again.
   bool adopt();
   // Our worker serves: whoever was before us may stop, and whoever comes next asks us.
   void become_owner();
@@ -56,7 +56,7 @@ class Succession {
   std::function<void()> image_wanted_;
   std::string directory_;
   std::uint64_t generation_ = 0;
-  bool waits_ = false;  // for an owner of a later generation to end
+  bool waits_ = false;  // what adopt() returns
   io::FileDescriptor image_;
   io::FileDescriptor predecessor_;
   io::FileDescriptor listener_;

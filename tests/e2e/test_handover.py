@@ -178,6 +178,22 @@ def test_the_old_one_serves_on_when_the_new_one_dies_before_it_is_ready(start, c
     assert "image=yes" in third.output() and "handover.resumed" not in old.output() and "state=lost" not in old.output()
 
 
+def test_a_third_one_waits_while_the_second_hangs_before_it_is_ready(start, cluster_net, tmp_path):
+    """It is turned away, asks again each second, and is served once whoever hung has ended."""
+    old = start("pod-a")
+    os.mkfifo(tmp_path / "never.yaml")
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod:
+        wait_until(lambda: US in pod.answered_by(), 5, "answers")
+        hangs = start("pod-b", until="handover.adopted", config=str(tmp_path / "never.yaml"))
+        third = start("pod-c", until="handover.waiting")
+        wait_until(lambda: third.output().count("handover.waiting") > 1, 10, "another try", third)
+        os.kill(hangs.pid, signal.SIGKILL)
+        wait_until(lambda: "agent.standby waiting=true" in old.output(), 15, "the old one to wait", old, third)
+        last = time.monotonic()
+        wait_until(lambda: len(pod.answers(last)) > 20, 5, "more answers")
+    assert pod.lost() == [] and pod.answered_by() == {US} and "handover.adopted" in third.output()
+
+
 def test_a_new_one_that_cannot_serve_takes_neither_lease_nor_link_along(start, cluster_net, tmp_path):
     """It has the takeover raised, and then its HTTP port is somebody else's: what it leaves behind is the old one's."""
     old = start("pod-a")

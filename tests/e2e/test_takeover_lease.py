@@ -171,6 +171,28 @@ def test_a_crashed_worker_is_replaced_and_its_queries_wait(node_factory, cluster
     assert pod.answered_by() == {US}
 
 
+def test_a_crash_loop_ends_loudly_and_leaves_dns_to_kube_proxy(node_factory, cluster_net):
+    node, killed = node_factory(), set()
+
+    def ended():
+        """Kills each worker as soon as it is there, until none comes any more."""
+        worker = node.worker if node.supervisor.exit_code() is None else None
+        if worker and worker not in killed:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+            killed.add(worker)
+        return node.supervisor.exit_code() is not None
+
+    with Asker(cluster_net.pod, CLUSTER_IP) as pod:
+        wait_until(lambda: US in pod.answered_by(), 5, "answers")
+        wait_until(ended, 30, "the supervisor to give up", interval=0.005)
+        gone = time.monotonic()
+        wait_until(lambda: len(pod.answers(gone)) > 20, 5, "answers from kube-proxy")
+    assert node.supervisor.exit_code() == 1 and "error supervisor.gave_up" in node.supervisor.output()
+    assert len(killed) >= 5 and pod.answered_by(gone) == {KUBE_DNS} and pod.lost(since=gone) == []
+    assert "lastlight" not in cluster_net.node.run("nft", "list", "tables") and not cluster_net.node.addresses() & {CLUSTER_IP, CLUSTER_IP6}
+
+
 def test_rules_that_somebody_else_removes_are_put_back(node_factory, cluster_net):
     node = node_factory()
     cluster_net.node.run("nft", "delete", "table", "inet", "lastlight")
