@@ -15,7 +15,8 @@ namespace {
 
 constexpr int kAcceptBurst = 32;
 constexpr Duration kRest = std::chrono::milliseconds(100);
-// The kernel doubles it. Left alone it grows to megabytes for each peer; of 4 to 64 KiB none makes answers dearer.
+// The kernel doubles it. Left alone it grows to megabytes for each peer; of 4 to 64 KiB none makes answers dearer for
+// up to 60 peers that ask at once.
 constexpr int kKernelBuffer = 8 * 1024;
 
 void set(int fd, int level, int name, int value = 1) {
