@@ -291,7 +291,8 @@ void Drain::order_pods(DrainStep& step, Instant now) {
   }
   std::ranges::sort(ready, {}, [](const Due& due) { return std::tuple(due.again, due.last, due.eviction); });
   for (const Due& next : ready) {
-    if (!room()) return;  // a reply frees the place
+    // A reply frees a place. Where requests hang none may come in time: a DELETE at D waits for no eviction's.
+    if (!room() && (next.eviction || !room_for_last_chance())) continue;
     send_for(step, *next.record, now);
   }
 }

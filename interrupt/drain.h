@@ -6,14 +6,15 @@
 // repetitions of refused evictions last. What it promises, for any answers:
 //   - a pod that terminates already is sent nothing, but one marking eviction after our own DELETE, which changes only
 //     its condition DisruptionTarget; DaemonSet, mirror and finished pods are sent nothing;
-//   - no DELETE before D (plan.h) nor before an eviction was tried; never a grace of 0;
+//   - no DELETE before D (plan.h) nor before an eviction was tried, but of a name as follows; never a grace of 0;
 //   - no eviction of a name that may be another pod's by now: it would spend that one's budget (shown_live);
-//   - no request for a pod at or after the deadline; only its own watch event ends a pod's work, not a 404 or 409.
-// Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
+//   - no request for a pod at or after the deadline; only its own watch event ends a pod's work, not a 404 or 409;
 //   - marking evictions and Events, the courtesies, are sent when nothing that ends a pod waits, and never take its
-//   place.
+//     place.
+// Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
 // Bounds: kMaxPods pods, max_in_flight evictions and deletes at once (fewer at a busy server: congestion.h) and kBeside
-// requests beside them, one line per watch, kMaxFacts facts not yet taken, kMaxEvents Events.
+// requests beside them (kLastChances of them are DELETEs at D that found no room), one line per watch, kMaxFacts facts
+// not yet taken, kMaxEvents Events.
 //
 // drain.cpp: what is due. drain_replies.cpp: what answers mean. drain_watch.cpp: lists and watches. drain_tell.cpp:
 // facts, Events and the account of the pods.
@@ -165,8 +166,9 @@ class Drain {
       2048;  // the kubelet's default is 110; gone ones are forgotten when it is full
   static constexpr std::size_t kMaxFacts = 4096;
   static constexpr std::size_t kMaxEvents = 256;
-  static constexpr std::size_t kCourtesies = 2;              // at once
-  static constexpr std::uint32_t kBeside = 3 + kCourtesies;  // of the node's marks one, two watches
+  static constexpr std::size_t kCourtesies = 2;   // at once
+  static constexpr std::size_t kLastChances = 2;  // at once, beyond what the server has room for
+  static constexpr std::uint32_t kBeside = 3 + kCourtesies + kLastChances;  // of the node's marks one, two watches
   // Marks stay this long after T when nobody announces the end any more: the machine may yet be taken.
   static constexpr auto kMarksOutlast = std::chrono::minutes(10);
 
@@ -232,6 +234,7 @@ class Drain {
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
   bool room() const { return in_flight_ < congestion_.room(); }
+  bool room_for_last_chance() const { return in_flight_ < congestion_.room() + kLastChances; }
   bool room_for_marking() const { return courtesies_ < kCourtesies && in_flight_ + courtesies_ < congestion_.room(); }
   bool room_for_event() const { return courtesies_ == 0 && room_for_marking(); }
   void enter(Call call);
