@@ -94,7 +94,6 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
                        [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                        {.ca_file = {}, .max_connections = interrupt::Source::kLanes}),
       api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
-                  // Beside the evictions: the watch, the cordon and an Event.
                   {.ca_file = config_.kubernetes.ca_file,
                    .max_connections = config_.drain.max_in_flight + interrupt::Drain::kBeside}),
       node_events_(loop_, config_, api_server_, api_client_),

@@ -17,15 +17,15 @@ Json meaning_of(const Use& use) {
 
 }  // namespace
 
-Json problem_json(const ConfigError& error) {
-  return {{"file", error.file}, {"line", error.line}, {"key", error.key}, {"message", error.message}};
+Json problems_of(std::span<const ConfigError> errors) {
+  Json out = Json::array();
+  for (const ConfigError& error : errors)
+    out.push_back({{"file", error.file}, {"line", error.line}, {"key", error.key}, {"message", error.message}});
+  return out;
 }
 
 std::string problems_json(std::span<const ConfigError> errors) {
-  Json problems = Json::array();
-  for (const ConfigError& error : errors)
-    problems.push_back(problem_json(error));
-  return dump_json({{"valid", false}, {"problems", std::move(problems)}});
+  return dump_json({{"valid", false}, {"problems", problems_of(errors)}});
 }
 
 std::string checked_json(const Config& config, std::span<const Use> uses, std::span<const std::string> memory,

@@ -26,7 +26,8 @@ struct Use {
   Meaning meaning;
 };
 
-Json problem_json(const ConfigError& error);
+// An array of {file, line, key, message}.
+Json problems_of(std::span<const ConfigError> errors);
 std::string problems_json(std::span<const ConfigError> errors);
 std::string checked_json(const Config& config, std::span<const Use> uses, std::span<const std::string> memory,
                          std::span<const std::string> problems);

@@ -118,11 +118,8 @@ int convert(const Command& command, std::ostream& out, std::ostream& errors) {
     if (!checked) problems = std::move(checked.error());
   }
   if (command.output == Output::Json) {
-    Json wrong = Json::array();
-    for (const ConfigError& problem : problems)
-      wrong.push_back(problem_json(problem));
     out << dump_json({{"valid", problems.empty()},
-                      {"problems", std::move(wrong)},
+                      {"problems", problems_of(problems)},
                       {"config", read ? changed_json(config) : Json::object()},
                       {"notCarriedOver", remarks_json(sources, true)},
                       {"toKnow", remarks_json(sources, false)}})
