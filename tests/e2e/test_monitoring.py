@@ -184,11 +184,21 @@ def test_the_test_of_alerts_can_fail(promtool, tmp_path):
         assert code == 1 and "LastlightOverloaded" in said, said
 
 
-def test_recorded_counters_have_corednss_labels(promtool, tmp_path):
+def test_recorded_counters_have_corednss_names_and_labels(promtool, tmp_path):
     expected = {'coredns_dns_requests_total{proto="udp"}': 500, 'coredns_dns_requests_total{proto="tcp"}': 500,
+                'coredns_dns_responses_total{rcode="SERVFAIL"}': 10, 'coredns_nodecache_setup_errors_total{errortype="lease"}': 30,
+                'coredns_dns_request_duration_seconds_bucket{le="0.001"}': 90, 'coredns_dns_request_duration_seconds_bucket{le="+Inf"}': 120,
+                "coredns_dns_request_duration_seconds_count": 120, "coredns_dns_request_duration_seconds_sum": 5,
                 "coredns_cache_hits_total": 70, "coredns_cache_misses_total": 50, "coredns_cache_requests_total": 120}
-    series = {**QUERIES, "lastlight_cache_hits_total": "0+7x60", 'lastlight_cache_misses_total{reason="absent"}': "0+3x60",
+    waits = "lastlight_dns_wait_seconds"
+    renewals = 'lastlight_takeover_lease_renewals_total{outcome="%s"}'
+    series = {**QUERIES, 'lastlight_dns_responses_total{rcode="SERVFAIL"}': "0+1x60", renewals % "renewed": "0+9x60",
+              renewals % "unclaimed": "0+2x60", renewals % "failed": "0+1x60", waits + '_bucket{le="0.001"}': "0+2x60",
+              waits + '_bucket{le="+Inf"}': "0+5x60", waits + "_count": "0+5x60", waits + "_sum": "0+0.5x60",
+              "lastlight_cache_hits_total": "0+7x60", 'lastlight_cache_misses_total{reason="absent"}': "0+3x60",
               'lastlight_cache_misses_total{reason="expired"}': "0+2x60"}
+    assert {rule["record"] for rule in rules_of(RULES[1])} - {name.partition("{")[0] for name in expected} == {
+        "coredns_cache_entries", "coredns_cache_prefetch_total", "coredns_cache_served_stale_total", "coredns_cache_evictions_total"}
     tests = [{"interval": "1m", "input_series": [{"series": with_labels(name), "values": values} for name, values in series.items()],
               "promql_expr_test": [{"eval_time": "10m", "expr": name, "exp_samples": [{"labels": with_labels(name), "value": value}]}
                                    for name, value in expected.items()]}]
