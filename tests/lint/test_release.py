@@ -22,6 +22,7 @@ class Clone:
         self.write("CMakeLists.txt", "project(lastlight VERSION 1.2.3 LANGUAGES C CXX)\n")
         self.write("manifests/Chart.yaml", "name: lastlight\nversion: 1.2.3\nappVersion: 1.2.3\n")
         self.write("CHANGELOG.md", "# Changelog\n\n## Unreleased\n\n## 1.2.3\n\n- New.\n\n## 1.2.2\n\n- Old.\n")
+        self.write("README.md", "State: 1.2. `lastlight-1.2.3-amd64.oci.tar`, newTag: v1.2.3}\n")
         self.git("init", "--quiet")
         self.commit()
         self.git("tag", "v1.2.3")
@@ -64,6 +65,10 @@ def test_it_takes_what_agrees(clone):  # pylint: disable=redefined-outer-name
     ("manifests/Chart.yaml", "version: 1.2.3\nappVersion: \"1.2.30\"\n", "Chart.yaml: appVersion is not 1.2.3"),
     ("CHANGELOG.md", "## Unreleased\n\n## 1.2.30\n\n- New.\n", "no part '## 1.2.3'"),
     ("CHANGELOG.md", "## 1.2.3\n\n## 1.2.2\n\n- Old.\n", "no part '## 1.2.3', or nothing in it"),
+    ("README.md", "State: 1.2, unreleased\n", "this is a release, but ./README.md:1:State"),
+    ("SECURITY.md", "\nNo release exists yet\n", "this is a release, but ./SECURITY.md:2:No release"),
+    ("README.md", "`lastlight-1.2.2-amd64.oci.tar`\n", "another version: ./README.md:1:lastlight-1.2.2"),
+    ("README.md", "newTag: v1.2.2}\n", "another version: ./README.md:1:newTag: v1.2.2"),
     ("CHANGELOG.md", "## Unreleased\n\n- Newer.\n\n## 1.2.3\n\n- New.\n", "still has something unreleased"),
 ])
 @pytest.mark.parametrize("what", ["check", None])
