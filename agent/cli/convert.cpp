@@ -47,6 +47,7 @@ bool add_corefile(const std::string& path, Config& config, std::vector<Source>& 
 // It stays where it is and is followed, so what stands in it is only checked.
 bool add_kube_dns(const std::string& directory, Config& config, std::vector<Source>& sources, Problems& problems) {
   Config with = config;
+  with.node_name = "node";  // by the downward API, as in convert()
   with.dns.kube_dns_config = directory;
   if (with.dns.zones.empty()) with.dns.zones = default_zones(with.dns.cluster_domain);
   if (auto read = with_kube_dns(with); !read) {

@@ -205,6 +205,21 @@ TEST_CASE("the ConfigMap kube-dns goes on being followed", "[convert]") {
   CHECK(done.errors.find("stubDomains: corp.example: expected a list") != std::string::npos);
 }
 
+TEST_CASE("all three at once", "[convert]") {
+  const Folder folder;
+  cli::Command command;
+  command.corefile = folder.put("Corefile", usual());
+  command.nth_env = folder.put("nth.env", "ENABLE_SPOT_INTERRUPTION_DRAINING=true\n");
+  command.kube_dns_configmap = folder.path;
+  folder.put("stubDomains", R"({"corp.example": ["192.0.2.9"]})");
+  const Converted done = convert(command);
+  INFO(done.out << done.errors);
+  REQUIRE(done.code == 0);
+  CHECK(done.config.interruption.source == InterruptionConfig::Source::Aws);
+  CHECK(done.config.dns.kube_dns_config == "/etc/kube-dns");
+  CHECK_FALSE(done.config.dns.listen.empty());
+}
+
 TEST_CASE("the termination handler's usual environment", "[convert]") {
   const Converted done = of_handler(R"(NODE_NAME=ip-10-0-0-1
 POD_NAME=nth-x
