@@ -1,6 +1,6 @@
 """The status page in a real browser (headless Chromium), in front of a real agent that serves names and drains a mock node.
 
-Screenshots are kept in build/screenshots. Contrast is measured on what the browser computed, by the formula of WCAG 2.1 (1.4.3).
+Screenshots are kept in build/screenshots. Contrast is measured on what the browser computed, by the formula of WCAG 2.1 (1.4.3, 1.4.11).
 """
 
 import json
@@ -28,21 +28,29 @@ QUIET = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-u
 SHOTS = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "build", "screenshots")
 NODE = "demo-node"
 
-# The contrast of every visible text with what is behind it: [ratio, text].
-CONTRAST = """
+COLOURS = """
 const channel = c => { c /= 255; return c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4; };
 const light = ([r, g, b]) => .2126 * channel(r) + .7152 * channel(g) + .0722 * channel(b);
 const parse = text => text.match(/[\\d.]+/g).map(Number);
 const behind = node => { for (; node; node = node.parentElement) { const color = parse(getComputedStyle(node).backgroundColor);
   if (color.length < 4 || color[3] > 0) return color; } return [255, 255, 255]; };
+const ratio = (a, b) => { const [x, y] = [light(a), light(b)]; return (Math.max(x, y) + .05) / (Math.min(x, y) + .05); };
+"""
+# The contrast of every visible text with what is behind it: [ratio, text].
+CONTRAST = COLOURS + """
 const found = [];
 for (const node of document.querySelectorAll("body *")) {
   const text = [...node.childNodes].filter(child => child.nodeType === 3).map(child => child.textContent.trim()).join("");
   if (!text || node.matches("script, style") || !node.getClientRects().length) continue;
-  const [a, b] = [light(parse(getComputedStyle(node).color)), light(behind(node))];
-  found.push([(Math.max(a, b) + .05) / (Math.min(a, b) + .05), text]);
+  found.push([ratio(parse(getComputedStyle(node).color), behind(node)), text]);
 }
 return found;
+"""
+# Of a pod's bar with the groove it lies in, and of the mark of the present with the bar: 1.4.11.
+BARS = COLOURS + """
+const colour = (bar, part) => parse(getComputedStyle(part ? bar.querySelector(part) : bar).backgroundColor);
+return [...document.querySelectorAll(".bar")].filter(bar => bar.querySelector("span") && bar.querySelector("i"))
+  .flatMap(bar => [ratio(colour(bar, "span"), colour(bar)), ratio(colour(bar, "i"), colour(bar, "span"))]);
 """
 
 
@@ -96,6 +104,8 @@ def look(browser, name):
         contrasts = browser.execute_script(CONTRAST)
         assert len(contrasts) > 20
         assert min(contrasts)[0] >= 4.5, (name, scheme, min(contrasts))
+        bars = browser.execute_script(BARS)
+        assert bool(bars) == (name == "interruption") and min(bars, default=3) >= 3, (name, scheme, min(bars))
 
 
 def test_the_page_shows_what_the_agent_does(browser, served):  # pylint: disable=redefined-outer-name
