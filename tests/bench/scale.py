@@ -201,6 +201,22 @@ class Peaks(Sampler):
             self.anonymous[node] = max(self.anonymous[node], total)
 
 
+class Probe(Sampler):
+    """How long the server takes at each moment for a small question that passes priority and fairness by: (asked, answered) on the wall clock."""
+
+    def __init__(self, api):
+        super().__init__(0.25)
+        self._api, self.answers = api, []
+
+    def sample(self):
+        asked = time.time()
+        self._api.get("/api/v1/namespaces/kube-system")
+        self.answers.append((asked, time.time()))
+
+    def worst(self, since, until):
+        return max((answered - asked for asked, answered in self.answers if answered >= since and asked <= until), default=0.0)
+
+
 def processor_seconds(pid):
     with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
         fields = stat.read().rpartition(")")[2].split()
@@ -259,17 +275,48 @@ def read_requests(control_plane, since, wanted):
     return [each for each in control_plane.audit.requests(since=since) if wanted(each)]
 
 
-def told_of(requests):
+def ended_of(control_plane, since):
+    """{pod's name: when kwok, as the kubelet does, removed it}"""
+    return {each.name: each.received for each in control_plane.audit.requests(since=since, user="kwok", verb="delete", resource="pods")}
+
+
+def told_of(requests, ended):
+    """An eviction that its sender gave up may be granted all the same: then the pod was told before it ended."""
     told = {}
     for each in requests:
         evicts = each.subresource == "eviction" and each.code in (200, 201)  # a marking one comes after the DELETE that told
         if evicts or (each.verb == "delete" and each.resource == "pods" and each.code in (200, 202)):
             told.setdefault(each.name, each.finished)
+    for each in requests:
+        if each.subresource == "eviction" and each.code == 504 and each.name in ended:
+            told.setdefault(each.name, ended[each.name])
     return told
 
 
+@dataclasses.dataclass
+class Telling:
+    """When a pod was to be told at the latest and when it was; None: never."""
+
+    pod: str
+    due: float  # D
+    told: float
+
+
+def telling_of(pod, noticed, told, size):
+    name, grace = pod["metadata"]["name"], pod["spec"]["terminationGracePeriodSeconds"]
+    due = noticed[pod["spec"]["nodeName"]] + max(size.window - MARGIN - grace, size.window * PATIENCE)
+    return Telling(name, due, told.get(name))
+
+
+def story(telling, requests):
+    """A late pod's requests as the server recorded them, in seconds from its D."""
+    mine = [each for each in requests if each.name == telling.pod and each.resource == "pods"]
+    said = [f"{'eviction' if each.subresource else each.verb} {each.received - telling.due:+.2f} to {each.finished - telling.due:+.2f}: {each.code}" for each in mine]
+    return f"{telling.pod}, told {telling.told - telling.due:+.2f}: {', '.join(said)}"
+
+
 def drain_by_agents(control_plane, binary, folder, size, steps):
-    """(Drained, the agents, their memory, our flow schema's counts)"""
+    """(Drained, the agents, their memory, our flow schema's counts, the probe)"""
     names, _, _ = node_names(size)
     found = {}
 
@@ -294,7 +341,7 @@ def drain_by_agents(control_plane, binary, folder, size, steps):
             agent.pids = family(agent.process.pid)
         steps.done(f"{len(agents)} agents ready")
         server = control_plane.server_pid
-        with Peaks(agents) as peaks:
+        with Peaks(agents) as peaks, Probe(control_plane.api) as probe:
             before, since, flow = processor_seconds(server), time.time(), flow_counts(control_plane)
             staggered([lambda agent=agent: agent.notice(size.window) for agent in agents], size.within)
             ends = max(agent.noticed for agent in agents) + size.window
@@ -303,7 +350,7 @@ def drain_by_agents(control_plane, binary, folder, size, steps):
         flow = flow_counts(control_plane) - flow  # without what is none
         steps.done("drained by the agents")
     requests = read_requests(control_plane, since, lambda each: each.user == USER and not of_self_check(each))
-    return Drained(len(agents), requests, told_of(requests), used, took), agents, peaks.anonymous, flow
+    return Drained(len(agents), requests, told_of(requests, ended_of(control_plane, since)), used, took), agents, peaks.anonymous, flow, probe
 
 
 def drain_by_kubectl(control_plane, size, steps):
@@ -319,7 +366,7 @@ def drain_by_kubectl(control_plane, size, steps):
     used, took = processor_seconds(server) - before, time.time() - since
     steps.done("drained by kubectl")
     requests = read_requests(control_plane, since, lambda each: each.user_agent.startswith("kubectl/"))
-    return Drained(len(names), requests, told_of(requests), used, took)
+    return Drained(len(names), requests, told_of(requests, ended_of(control_plane, since)), used, took)
 
 
 def play(control_plane, binary, folder, size):
@@ -327,25 +374,17 @@ def play(control_plane, binary, folder, size):
     steps = Fast()
     with crowd(control_plane, size, steps) as pods:
         control_plane.audit.forget()
-        by_agents, agents, anonymous, flow = drain_by_agents(control_plane, binary, folder, size, steps)
+        by_agents, agents, anonymous, flow, probe = drain_by_agents(control_plane, binary, folder, size, steps)
         by_kubectl = drain_by_kubectl(control_plane, size, steps)
     noticed = {agent.node: agent.noticed for agent in agents}
-    late, untold, latest = [], [], -size.window
-    for pod in pods:
-        name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
-        if node not in noticed:
-            continue
-        due = noticed[node] + max(size.window - MARGIN - pod["spec"]["terminationGracePeriodSeconds"], size.window * PATIENCE)
-        if name not in by_agents.told:
-            untold.append(name)
-        else:
-            latest = max(latest, by_agents.told[name] - due)
-            if by_agents.told[name] > due + LATE:
-                late.append(name)
+    tellings = [telling_of(pod, noticed, by_agents.told, size) for pod in pods if pod["spec"]["nodeName"] in noticed]
+    late = [each for each in tellings if each.told is not None and each.told > each.due + LATE + probe.worst(each.due, each.told)]
+    untold = [each.pod for each in tellings if each.told is None]
+    latest = max((each.told - each.due for each in tellings if each.told is not None), default=0.0)
     large = {node: peak for node, peak in anonymous.items() if node in set(node_names(size)[0][:size.large])}
     mine = [pod for pod in pods if pod["spec"]["nodeName"] in set(node_names(size)[1])]
     return {"size": size, "agents": by_agents, "kubectl": by_kubectl, "late": late, "untold": untold, "latest": latest, "flow": flow,
-            "pods": sum(1 for pod in pods if pod["spec"]["nodeName"] in noticed), "all_pods": len(pods), "anonymous": anonymous, "large": large,
+            "noticed": noticed, "probe": probe, "stories": [story(each, by_agents.requests) for each in late], "pods": len(tellings), "all_pods": len(pods), "anonymous": anonymous, "large": large,
             "kubectl_pods": len(mine), "kubectl_untold": sum(1 for pod in mine if pod["metadata"]["name"] not in by_kubectl.told)}
 
 
@@ -362,7 +401,7 @@ def quantile(sorted_values, q):
 
 def column(drained):
     waits = drained.waits()
-    return [f"{len(drained.requests) / drained.nodes:.1f}", f"{quantile(waits, 0.5) * 1000:.0f} / {quantile(waits, 0.99) * 1000:.0f} / {max(waits) * 1000:.0f} ms",
+    return [f"{len(drained.requests) / max(1, drained.nodes):.1f}", f"{quantile(waits, 0.5) * 1000:.0f} / {quantile(waits, 0.99) * 1000:.0f} / {quantile(waits, 1) * 1000:.0f} ms",
             f"{drained.processor:.1f} s in {drained.seconds:.0f} s", str(len(drained.throttled())), str(len(drained.refused()))]
 
 
@@ -382,16 +421,19 @@ def report(found):
     lines += [f"| {what} | {ours} | {theirs} | {arithmetic} |" for (what, arithmetic), ours, theirs in zip(rows, column(agents), column(kubectl))]
     lines += [f"| pods never told | {len(found['untold'])} of {found['pods']} | {found['kubectl_untold']} of {found['kubectl_pods']} |"
               " those that a budget refuses |",
-              f"| pods told later than D + {LATE:.0f} s | {len(found['late'])} (the latest {found['latest']:+.2f} s from D) | - |"
+              f"| pods told later than D + {LATE:.0f} s and the server's delay | {len(found['late'])} (the latest {found['latest']:+.2f} s from D) | - |"
               f" last eviction {nth_last:.1f} s after the notice with {size.per_node} pods, {large_last:.1f} s with {LARGE_NODE} |"]
     ours = sorted(found["anonymous"].values())
     large = max(found["large"].values(), default=0)
+    delays = sorted(answered - asked for asked, answered in found["probe"].answers)
     return "\n".join([
         f"{size.nodes} nodes, {found['all_pods']} pods; {size.interrupted} nodes told within {size.within:.0f} s, {size.window:.0f} s each; {os.cpu_count()} processors"
         f" for everything; agents as processes.", "", *lines, "",
         f"By verb, of all {agents.nodes} agents: {by_verb(agents.requests)}.",
         f"Anonymous memory (RssAnon of supervisor and worker) at its peak: median {quantile(ours, 0.5) / MIB:.1f} MiB, most {ours[-1] / MIB:.1f} MiB;"
         f" with {LARGE_NODE} pods of {LARGE_POD // 1000} kB {large / MIB:.1f} MiB.",
+        f"The server's delay, a GET that passes priority and fairness by, four times a second: median {quantile(delays, 0.5) * 1000:.0f} ms, longest"
+        f" {quantile(delays, 1) * 1000:.0f} ms; {len([each for each in agents.requests if each.code == 504])} requests of agents given up.",
         f"Flow schema and priority level `lastlight`: {found['flow']['dispatched']} requests dispatched by it, {found['flow']['rejected']} rejected"
         f"{reasons(found['flow'])}."])
 
@@ -402,6 +444,16 @@ def broken(found):
               "an agent needed 10 MiB": [peak for peak in found["anonymous"].values() if peak >= 10 * MIB],
               "the flow schema was not in force": not found["flow"]["dispatched"]}
     return [what for what, wrong in checks.items() if wrong]
+
+
+def write_record(path, found):
+    """What it takes to see why somebody was late: requests without their bodies, then the probe's."""
+    with open(path, "w", encoding="utf-8") as out:
+        for each in found["agents"].requests:
+            row = dataclasses.asdict(each)
+            out.write(json.dumps({key: row[key] for key in ("pod", "verb", "resource", "subresource", "name", "uri", "code", "received", "finished")}) + "\n")
+        out.writelines(json.dumps({"verb": "probe", "received": asked, "finished": answered}) + "\n" for asked, answered in found["probe"].answers)
+        out.writelines(json.dumps({"verb": "notice", "name": node, "received": at}) + "\n" for node, at in found["noticed"].items())
 
 
 @contextlib.contextmanager
@@ -439,17 +491,21 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     for field in dataclasses.fields(Size):
         options.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    options.add_argument("--record", help="a file for all of the agents' requests, a JSON object a line")
     options.add_argument("--results", default=os.path.join(ROOT, "tests", "bench", "SCALE.md"))
     given = vars(options.parse_args())
-    results = given.pop("results")
+    results, record = given.pop("results"), given.pop("record")
     size = Size(**given)
     with watchable(size.interrupted), tempfile.TemporaryDirectory(prefix="lastlight-scale-") as folder, \
             ControlPlane(os.path.join(folder, "plane"), peers.paths(*PEERS), LATE_HEARTBEATS) as control_plane:
         os.makedirs(os.path.join(folder, "agents"))
         control_plane.kubectl("apply", "-k", shipped_for_some(folder))
         found = play(control_plane, AGENT, os.path.join(folder, "agents"), size)
+    if record:
+        write_record(record, found)
     text = report(found)
     print(text)
+    print(*found["stories"], sep="\n")
     with open(results, "w", encoding="utf-8") as out:
         out.write(f"# Many nodes at once\n\nWritten by `make bench-scale` (tests/bench/scale.py says what is real and what is not).\n\n{text}\n")
     wrong = broken(found)

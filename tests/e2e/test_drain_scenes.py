@@ -259,10 +259,9 @@ def granted(run):
     for each in [*run.evictions(201), *run.deletions(), *run.evictions(504)]:
         if each.code in (200, 201, 504):
             assert found.setdefault(each.name, each) is each or each.name in twice, f"{each.name} was asked twice"
+    names, untouchable = ({pod["metadata"]["name"] for pod in pods} for pods in (run.work.evictable(), run.work.untouchable()))
     # A scheduler that has not heard of the cordon yet may bind a replacement to the node: it is evicted as well.
-    known = run.work.evictable() + run.work.untouchable()
-    late = {event.name for event in run.seen if event.kind == "Pod" and event.object["spec"].get("nodeName") == run.work.node} - {pod["metadata"]["name"] for pod in known}
-    names = {pod["metadata"]["name"] for pod in run.work.evictable()}
+    late = {event.name for event in run.seen if event.kind == "Pod" and event.object["spec"].get("nodeName") == run.work.node} - names - untouchable
     assert names <= set(found) <= names | late
     return found
 
