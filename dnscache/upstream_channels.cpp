@@ -256,7 +256,7 @@ void UpstreamChannels::collect(Instant now, Duration turn, const std::function<b
     const bool waits = !channel.waiting.empty();
     const bool idle = channel.protocol == Protocol::Tcp && !waits && now - channel.used >= kTcpIdle;
     const Instant oldest = waits ? channel.waiting.begin()->second : now;
-    const bool silent = channel.heard < oldest && now - oldest >= turn;
+    const bool silent = now - std::max(oldest, channel.heard) >= turn;  // of two it owes the first may have come
     if (!idle && !silent && !channel.retired && channel.left > 0 && now < channel.retire_at) return false;
     if (std::ranges::any_of(channel.waiting, [&](const auto& each) { return awaited(each.first); })) return false;
     closed.push_back(entry.first);

@@ -168,6 +168,7 @@ std::optional<FlightId> UpstreamPool::take(SendId send, const Sent& sent, Reply 
     // Of an earlier attempt too: an answer that took long is still the answer. Those that were passed are judged now,
     // since nobody will wait for their turn to end.
     if (send != flight.sends[0]) ++counters_.hedges_won;
+    if (flight.attempts > 1) sent.peer->second_wins += kForget * ((send != flight.sends[0]) - sent.peer->second_wins);
     for (std::uint32_t i = 0; i < flight.sent && flight.sends[i] < send; ++i)
       turn_over(flight.sends[i], now);
     forget(sent.flight);
@@ -253,7 +254,9 @@ void UpstreamPool::overdue(FlightId id, Flight& flight, Instant now, Orders& out
     }
     if (may && hedge_budget_ >= 1) return ask(id, flight, Why::Hedge, now, out);
     if (may) ++counters_.hedges_refused;
-    return set_deadline(id, flight, flight.turn_ends);
+    // The budget grows, and the upstream may be heard again, long before a turn ends that slow names have made long.
+    const Instant look = flight.attempts < kMaxAttempts ? now + kHedgeTick : kNever;
+    return set_deadline(id, flight, std::min(look, flight.turn_ends));
   }
   if (flight.sent > 0) turn_over(flight.sends[flight.sent - 1], now);
   flight.why = Failure::Timeout;
@@ -333,14 +336,23 @@ bool UpstreamPool::has_open(const Flight& flight) const {
                      [this](SendId send) { return sent_.contains(send); });
 }
 
-// The third attempt goes early when the upstream answers others, so that the last one is lost or slow; or when it goes
-// over TCP, since a connection that does not come about is no attempt.
+// The third attempt goes early when the upstream answers others, so that the last one is lost or slow, and more likely
+// lost; or when it goes over TCP, since a connection that does not come about is no attempt.
 bool UpstreamPool::may_hedge(Flight& flight, Instant now) {
   if (flight.attempts != 2) return flight.attempts == 1;
   const auto last = sent_.find(flight.sends[flight.sent - 1]);
+  if (last != sent_.end() && last->second.peer->second_wins < kOfUse && all_ways_heard(flight)) return false;
   if (last != sent_.end() && last->second.peer->health.heard() > last->second.at) return true;
   const Candidate* to = choose(flight, Why::Hedge, now);
   return to != nullptr && protocol_for(flight, *to, now) == Protocol::Tcp;
+}
+
+// Others were answered on each of its channels since, so that none leads to a backend that is gone.
+bool UpstreamPool::all_ways_heard(const Flight& flight) const {
+  return std::all_of(flight.sends.begin(), flight.sends.begin() + flight.sent, [this](SendId send) {
+    const auto sent = sent_.find(send);
+    return sent != sent_.end() && !sent->second.peer->channels.silent_since(sent->second.channel, sent->second.at);
+  });
 }
 
 }  // namespace lastlight::dns

@@ -5,12 +5,14 @@
 // A question has at most three attempts within query_timeout. The second is a hedge: after the upstream's learned p99,
 // or eight medians when that is less, it goes to another upstream, or to the same by another way (past a connection
 // that answers in order, by UDP), and so does the third, unless the upstream answers nobody and a datagram would be all
-// there is to lose again. Hedges are paid from a budget, a quarter of the questions, so that a slow upstream is not
-// asked twice as much; a question that is stuck behind another's slow answer is moved without paying. An attempt that
-// nobody answers within its turn, four p99 but at least 250 ms, is a failure of the upstream if nothing else was heard
-// from it, and of its channel: a connection that is silent for a turn is abandoned, and its other questions move at
-// once. An answer truncated over UDP is asked for again over TCP at the same upstream (RFC 7766 s5), which is no
-// attempt of its own.
+// there is to lose again, or both ways are heard from and second attempts seldom win: then the answer is what is slow,
+// and to ask for it once more would cost the upstream as much again. Hedges are paid from a budget, a quarter of the
+// questions, so that a slow upstream is not asked twice as much; what it cannot pay is due again a moment later, as
+// slow names make turns long and a burst of lost datagrams is more than was saved. A question that is stuck behind
+// another's slow answer is moved without paying. An attempt that nobody answers within its turn, four p99 but at least
+// 250 ms, is a failure of the upstream if nothing else was heard from it, and of its channel: a connection that is
+// silent for a turn is abandoned, and its other questions move at once. An answer truncated over UDP is asked for again
+// over TCP at the same upstream (RFC 7766 s5), which is no attempt of its own.
 //
 // What reached nobody is no attempt either: a refusal (a connection's, port unreachable), or a connection that has not
 // come about after eight medians, which fails for all its questions at once. Behind one address others may answer, so
@@ -83,8 +85,11 @@ class UpstreamPool {
   static constexpr std::uint32_t kRefusedAtOnce = 4;
   static constexpr Duration kLeastTurn = std::chrono::milliseconds(250);
   static constexpr Duration kLeastSecondHedge = std::chrono::milliseconds(60);
+  static constexpr Duration kHedgeTick = std::chrono::milliseconds(100);  // when one that was not sent is due again
   static constexpr Duration kLoopTurn = std::chrono::milliseconds(5);
   static constexpr double kHedgeShare = 0.25;
+  static constexpr double kOfUse = 0.125;  // of second attempts that win: then a third is tried early
+  static constexpr double kForget = 0.125;
   static constexpr double kHedgeSavings = 50;
   static constexpr std::size_t kMaxWaiting = 1024;
   static constexpr Duration kSweep = std::chrono::seconds(1);
@@ -149,6 +154,7 @@ class UpstreamPool {
     UpstreamChannels channels;
     LearnedLatency latency;
     UpstreamHealth health;
+    double second_wins = 1;  // the share of late of questions asked twice that the second attempt answered
     bool guarded = false;
     bool named = true;     // by a zone
     bool avoided = false;  // it is about to go
@@ -198,6 +204,7 @@ class UpstreamPool {
   void failed(SendId send, const Sent& sent, Failure why, bool reached, Instant now, Orders& out);
   bool has_open(const Flight& flight) const;
   bool may_hedge(Flight& flight, Instant now);
+  bool all_ways_heard(const Flight& flight) const;
   UpstreamChannels::Place place(Peer& peer, const Flight& flight, Protocol protocol, Why why, Instant now);
   Instant next_look(const Flight& flight, const Peer& peer, const UpstreamChannels::Place& place, Instant now) const;
   void again(FlightId id, Flight& flight, bool quickly, Instant now, Orders& out);

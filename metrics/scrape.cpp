@@ -134,7 +134,8 @@ void upstream_families(Families& f, const Scrape& s) {
   f.gauge("upstreams_refused", "Upstreams not used because they are ourselves.", number(s.upstreams_refused));
   const dns::UpstreamPoolCounters& pool = s.upstream.pool;
   f.counter("upstream_hedges", "Attempts sent before an earlier one was given up.", number(pool.hedges));
-  f.counter("upstream_hedges_refused", "Hedges not sent, for want of budget or pace.", number(pool.hedges_refused));
+  f.counter("upstream_hedges_refused", "Times that a hedge was due and not sent, for want of budget or pace.",
+            number(pool.hedges_refused));
   f.counter("upstream_hedges_won", "Questions answered by another attempt than the first.", number(pool.hedges_won));
   f.counter("upstream_moved", "Questions asked again since another blocked their connection.", number(pool.moved));
   f.counter("upstream_udp_overflows", "Questions sent over UDP since no connection was free.",

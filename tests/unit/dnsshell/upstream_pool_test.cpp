@@ -1,5 +1,7 @@
 #include "dnscache/upstream_pool.h"
 
+#include <ranges>
+
 #include "tests/support/random.h"
 #include "tests/unit/dnsshell/upstream_sim.h"
 
@@ -218,6 +220,39 @@ TEST_CASE("in order: nobody is put behind another for long to find out what is k
   CHECK(sim.pool.counters().moved <= 30);  // of 20,000, half of them in the first second
 }
 
+TEST_CASE("datagrams lost in a burst are asked again soon, however late the slow names have made the p99",
+          "[upstream_pool]") {
+  const auto seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{5}));
+  const Protocol protocol = GENERATE(Protocol::Udp, Protocol::Tcp);
+  UpstreamSim sim({kFirst}, protocol, seed);
+  constexpr FlightId kSlow = 1'000'000;
+  sim.servers[kFirst].takes = [](FlightId id) { return id >= kSlow ? Duration(2s) : Duration(300us); };
+  sim.load(1, 20'000, 500us);
+  sim.uneven_load(kSlow, 500, 20ms);
+  sim.run_until(sim.now + 5s);
+  REQUIRE(sim.pool.view(sim.now).at(kFirst).p99 > 1s);
+  sim.servers[kFirst].loss = 1;  // a socket's buffer is full
+  sim.run_until(sim.now + 100ms);
+  sim.servers[kFirst].loss = 0;
+  sim.run_until(sim.now + 15s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1, 20'001) <= 750ms);  // 200 lost, of which the savings pay 50 and a quarter of 2,000/s the rest
+  CHECK(sim.pool.counters().hedges_refused > 0);
+}
+
+TEST_CASE("slow names are asked twice, and a third time only while second attempts are of use", "[upstream_pool]") {
+  UpstreamSim sim({kFirst});
+  constexpr FlightId kSlow = 1'000'000;
+  sim.servers[kFirst].takes = [](FlightId id) { return id >= kSlow ? Duration(1900ms) : Duration(300us); };
+  sim.load(1, 24'000, 500us);
+  sim.run_until(sim.now + 1s);
+  sim.load(kSlow, 500, 20ms);
+  sim.run_until(sim.now + 15s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.pool.counters().hedges >= 500);
+  CHECK(sim.servers[kFirst].questions <= 24'000 + 2 * 500 + 120);  // until the first of them is answered, nobody knows
+}
+
 TEST_CASE("the slowest hundredth is hedged at the p99, within the budget", "[upstream_pool]") {
   UpstreamSim sim({kFirst, kSecond});
   sim.servers[kFirst].takes = [](FlightId id) { return Duration(id % 100 == 0 && id > 2000 ? 1s : 10ms); };
@@ -304,18 +339,48 @@ TEST_CASE("lost datagrams are asked again", "[upstream_pool]") {
   CHECK(sim.slowest(1, 3001) <= 1s);
 }
 
-TEST_CASE("connections end after their age, so that backends share the load anew", "[upstream_pool]") {
-  UpstreamSim sim({kFirst}, Protocol::Tcp);
-  std::set<ChannelId> seen;
-  sim.load(1, 3000, 100ms);
-  for (int i = 0; i < 300; ++i) {
+TEST_CASE("connections end after a minute, give or take a quarter, so that backends share the load anew",
+          "[upstream_pool]") {
+  const auto seed = GENERATE(range(std::uint64_t{1}, std::uint64_t{5}));
+  UpstreamSim sim({kFirst}, Protocol::Tcp, seed);
+  std::map<ChannelId, Duration> ages;
+  sim.load(1, 6000, 100ms);
+  for (int i = 0; i < 600; ++i) {
     sim.run_until(sim.now + 1s);
     for (const auto& [id, connection] : sim.connections)
-      seen.insert(id);
+      ages[id] += 1s;
   }
   CHECK(sim.ended_badly() == 0);
-  CHECK(seen.size() >= 4);
-  CHECK(seen.size() <= 12);
+  REQUIRE(ages.size() >= 8);
+  REQUIRE(ages.size() <= 16);
+  ages.erase(std::prev(ages.end()));  // it lives on
+  const auto [least, most] = std::ranges::minmax(std::views::values(ages));
+  CHECK(least >= 45s - 2s);  // idle ones are looked for once a second
+  CHECK(most <= 75s + 2s);
+  CHECK(most - least >= 5s);  // nodes that came together part
+}
+
+TEST_CASE("a connection that falls silent is given up in a time that the answers before have taught",
+          "[upstream_pool]") {
+  const bool in_order = GENERATE(true, false);
+  const Duration takes = GENERATE(1ms, 30ms);
+  UpstreamSim sim({kFirst}, Protocol::Tcp);
+  sim.servers[kFirst].in_order = in_order;
+  sim.servers[kFirst].takes = [&](FlightId id) { return id % 7 == 0 ? takes * 2 : takes; };
+  sim.load(1, 15'000, 1ms);
+  sim.run_until(sim.now + 9s + 500us);
+  std::set<ChannelId> silent;  // and owe an answer
+  for (const auto& [id, connection] : sim.connections) {
+    if (!connection.open.empty()) silent.insert(id);
+  }
+  REQUIRE_FALSE(silent.empty());
+  sim.kill_connections(kFirst, true);
+  sim.run_until(sim.now + 1500ms);  // a turn of a quarter of a second, and they are looked for once a second
+  for (const auto& [id, connection] : sim.connections)
+    CHECK_FALSE((connection.protocol == Protocol::Tcp && silent.contains(id)));
+  sim.run_until(sim.now + 10s);
+  CHECK(sim.ended_badly() == 0);
+  CHECK(sim.slowest(1, 15'001) <= 500ms);
 }
 
 TEST_CASE("ports: eight at a time, none for over 250 questions", "[upstream_pool]") {
