@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import struct
 import threading
 import time
@@ -18,12 +19,15 @@ from rig.agent import zone
 from rig.coredns import LOG, answer, ask, erratic, site
 from rig.coredns import cluster as kubernetes
 from rig.load import GATED, Load, limit
+from rig.measure import measured_first
 from rig.proc import wait_until
 
 
 NAMESPACE = "slow-names"
 EXTERNAL_NAMES = 150  # of which each is answered before it is asked for again
-RATE = int(os.environ.get("LASTLIGHT_RATE", "500"))  # `make bench-upstream` takes 2,000 and gates the ratio
+RATE = int(os.environ.get("LASTLIGHT_RATE", "500"))  # `make bench-upstream` takes 2,000 and gates the ratio,
+ROUNDS = 10 if GATED else 1  # of so many rounds
+SETTLE = 2.2 if GATED else 1  # seconds
 
 
 def fresh(suffix):
@@ -47,42 +51,55 @@ def pods(first):
     return lambda number: f"{first}-{number >> 16}-{number >> 8 & 255}-{number & 255}.default.pod.cluster.local"
 
 
-def beside_slow_names(server, external_names):
-    """(p99 of the zone's other names alone, p99 beside 50 slow ones a second, the load)"""
+def beside_slow_names(server, external_names, rounds):
+    """([(p99 of the zone's other names alone, p99 beside 50 slow ones a second) of each round], the loads)"""
+    spans, loads = [], []
     with Load(server, pods(10), RATE) as fast:
-        with Load(server, pods(11), 50, source="127.0.0.2"):  # what asking takes of this process is no difference
-            wait_until(lambda: len(fast.asked) >= 3 * RATE, 20, "answers before the slow names come")
-        began = time.monotonic()
-        with Load(server, lambda number: f"away-{number % EXTERNAL_NAMES}.{external_names}", 50, source="127.0.0.2") as slow:
-            time.sleep(4)  # the load's length
-            ended = time.monotonic()
-    assert not fast.failed() and not slow.failed()
-    alone, beside = (sorted(one.waited for one in fast.asked if since <= one.sent < until) for since, until in ((0, began), (began, ended)))
-    p99 = [times[len(times) * 99 // 100] for times in (alone, beside)]
-    return *p99, fast
+        for name in (pods(11), lambda number: f"away-{number % EXTERNAL_NAMES}.{external_names}") * rounds:  # what asking takes of this process is the same
+            with Load(server, name, 50, source="127.0.0.2") as other:
+                settled = len(fast.asked) + SETTLE * RATE
+                wait_until(lambda most=settled: len(fast.asked) >= most, 20, "as many slow names under way as stay, or none")
+                since = time.monotonic()
+                time.sleep(3)  # the load's length
+                spans.append((since, time.monotonic()))
+            loads.append(other)
+    times = [sorted(one.waited for one in fast.asked if since <= one.sent < until) for since, until in spans]
+    p99 = [each[len(each) * 99 // 100] for each in times]
+    return list(zip(p99[::2], p99[1::2])), [fast, *loads]
 
 
-def told(p99):
-    return f"{p99[0] * 1000:.2f} ms alone, {p99[1] * 1000:.2f} ms beside 50 slow names a second: {p99[1] / p99[0]:.2f}"
+def ratio(rounds):
+    return statistics.median(beside / alone for alone, beside in rounds)
+
+
+def told(rounds):
+    pairs = ", ".join(f"{1000 * alone:.2f} and {1000 * beside:.2f} ms" for alone, beside in rounds)
+    return f"{ratio(rounds):.2f} (alone and beside: {pairs})"
 
 
 def test_one_slow_name_does_not_slow_the_zone(agent_factory, coredns_factory, control_plane, external_names):
     """CoreDNS answers one TCP connection strictly in order; 50 ExternalNames a second whose target takes 2 s must not hold up the others.
 
-    Its `forward` waits 2 s for the target and no longer: hence a tenth less, and less still on a machine that may be busy."""
+    Its `forward` waits 2 s for the target and no longer: hence a tenth less, and less still on a machine that may be busy.
+
+    The gate is the median of pairs, each measured within ten seconds, and all that is measured goes before whatever else runs: with two processors
+    for the load, the agent, two CoreDNSs and a control plane, most of the slowest hundredth were behind none of these but one another's time slices
+    and Python's garbage. From one minute to the next that moved either p99 between 0.7 and 2 ms and a single ratio between 0.5 and 2.7, on a quiet
+    machine and with nobody behind a slow name; within a pair it is the same on both sides."""
     target = coredns_factory(site("example.com", erratic(delay="1900ms" if GATED else "1500ms")), site(".", answer("203.0.113.7")))
     upstream = coredns_factory(site("cluster.local", kubernetes(control_plane, ttl=0)), site(".", f"forward . {target.address}:{target.port}"))
     wait_until(lambda: upstream.query(f"away-{EXTERNAL_NAMES - 1}.{external_names}", timeout=5).answer, 20, "CoreDNS to know the Services")
     agent = agent_factory({"dns": {"zones": [zone("cluster.local", upstream, protocol="tcp"), zone(".", target)]}})
-    *p99, fast = beside_slow_names(agent, external_names)
-    metrics = agent.metrics()
-    print(f"p99 at {RATE} a second: {told(p99)}")
-    if GATED:
-        print(f"{metrics['lastlight_upstream_moved_total']:.0f} questions were asked again since they were behind a slow one")
-        *floor, _ = beside_slow_names(upstream, external_names)
-        print(f"p99 of the same asked of CoreDNS itself, over UDP: {told(floor)}")
-    assert not fast.slow(limit(1.0)), "waited behind a slow one"
-    assert not GATED or p99[1] <= 2 * p99[0]
+    with measured_first(agent.pid, upstream.pid, target.pid) if GATED else contextlib.nullcontext():
+        rounds, loads = beside_slow_names(agent, external_names, ROUNDS)
+        metrics = agent.metrics()
+        print(f"p99 at {RATE} a second, beside 50 slow names a second to alone: {told(rounds)}")
+        if GATED:
+            print(f"{metrics['lastlight_upstream_moved_total']:.0f} questions were asked again since they were behind a slow one, of {len(loads[0].asked)}")
+            print(f"the same asked of CoreDNS itself, over UDP: {told(beside_slow_names(upstream, external_names, 1)[0])}")
+    assert not any(load.failed() for load in loads)
+    assert not loads[0].slow(limit(1.0)), "waited behind a slow one"
+    assert not GATED or ratio(rounds) <= 2
     assert metrics[f'lastlight_upstream_in_order{{upstream="127.0.0.1:{upstream.port}"}}'] == 1, "CoreDNS is strictly in order"
     assert metrics[f'lastlight_upstream_connections{{upstream="127.0.0.1:{upstream.port}"}}'] <= 32
 

@@ -153,6 +153,10 @@ class CoreDNS:
         if self._process:
             self._process.stop()
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def signal(self, number):
         """SIGSTOP makes it silent while its ports stay open; SIGCONT wakes it."""
         self._process.signal(number)

@@ -4,10 +4,13 @@
     with SchedulingDelay() as delay: ...; delay.worst(since, until)  # how late a thread that only sleeps was woken
     with Memory(pid) as memory: ...; memory.rss, memory.anonymous  # peaks in KiB, over the process and its descendants
     cpu_seconds(pid)                                               # so far, over the same
+    with measured_first(pid, ...): ...                             # these and this process go before all others; no garbage is collected here
 
 Instants are time.monotonic(); `wall` is time.time(), which audit logs are written in.
 """
 
+import contextlib
+import gc
 import http.client
 import os
 import threading
@@ -101,6 +104,27 @@ def cpu_seconds(pid):
         with open(f"/proc/{each}/schedstat", encoding="ascii") as file:
             total += int(file.read().split()[0])
     return total / 1e9
+
+
+def _nice(pids, by):
+    for pid in pids:
+        for thread in os.listdir(f"/proc/{pid}/task"):  # those that they start later inherit it
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, int(thread), by)
+
+
+@contextlib.contextmanager
+def measured_first(*pids):
+    """Needs root. What is compared shares two processors with all that it needs: a control plane's work is no part of it, nor is what this process
+    takes to look through its records of a hundred thousand questions."""
+    first = set().union(*map(family, pids)) | {os.getpid()}
+    gc.disable()
+    _nice(first, -15)
+    try:
+        yield
+    finally:
+        _nice(first, 0)
+        gc.enable()
 
 
 def _kib(pid, field):
