@@ -24,12 +24,12 @@ ByteView as_octets(std::string_view text) {
 
 // Where the labels begin, the root's not.
 struct Labels {
-  std::array<std::size_t, kMostLabels> at{};
+  std::array<std::uint8_t, kMostLabels> at;  // as many as are written
   std::size_t count = 0;
 
   explicit Labels(ByteView name) {
     for (std::size_t i = 0; i < name.size() && name[i] != 0 && count < kMostLabels; i += std::size_t{name[i]} + 1)
-      at[count++] = i;
+      at[count++] = static_cast<std::uint8_t>(i);
   }
 };
 
@@ -55,13 +55,30 @@ void append(ByteBuffer& out, ByteView octets) {
   out.insert(out.end(), octets.begin(), octets.end());
 }
 
-struct Soa {
-  ByteBuffer record;
-  std::size_t ttl_at = 0;
-};
+// What both names end with, root label included, as octets; 1 when it is the root alone.
+std::size_t common_end(ByteView name, ByteView point) {
+  for (std::size_t i = 0; i < name.size() && name[i] != 0; i += std::size_t{name[i]} + 1) {
+    const std::size_t rest = name.size() - i;
+    for (std::size_t j = 0; j < point.size() && point.size() - j >= rest; j += std::size_t{point[j]} + 1) {
+      if (point.size() - j == rest && same_name(name.subspan(i), point.subspan(j))) return rest;
+    }
+  }
+  return 1;
+}
 
-// The SOA of an authority section without compression, so that it can stand in another message.
-std::optional<Soa> soa_of(const Prepared& answer, ByteView below) {
+// Its end, where it is the point's too, as a pointer to there (RFC 1035 s4.1.4).
+void append_name(Cut::Soa& out, ByteView name, ByteView point) {
+  const std::size_t end = common_end(name, point);
+  if (end == 1) return append(out.record, name);
+  append(out.record, name.first(name.size() - end));
+  const std::size_t at = out.record.size();
+  out.pointers.push_back(static_cast<std::uint16_t>(at));
+  out.record.resize(at + 2);
+  store16(out.record, at, static_cast<std::uint16_t>(point.size() - end));
+}
+
+// The SOA of an authority section, so that it can stand in another message, about a name below `point`.
+std::optional<Cut::Soa> soa_of(const Prepared& answer, ByteView point) {
   Reader reader(answer.message);
   reader.name();
   reader.skip(4);
@@ -75,15 +92,16 @@ std::optional<Soa> soa_of(const Prepared& answer, ByteView below) {
     Reader rdata(answer.message, record.rdata_at);
     if (!names.name(&owner) || !rdata.name(&primary) || !rdata.name(&mailbox)) return std::nullopt;
     std::ranges::transform(owner.view(), owner.octets.begin(), lower);
-    if (!ends_with(below, owner.view())) return std::nullopt;
-    Soa out;
-    append(out.record, owner.view());
+    if (!ends_with(point, owner.view())) return std::nullopt;
+    Cut::Soa out;
+    append_name(out, owner.view(), point);
+    const std::size_t fixed = out.record.size();  // type, class, TTL, length
     append(out.record, ByteView(answer.message).subspan(record.begin + record.owner_size, 10));
-    out.ttl_at = owner.size + 4;
-    append(out.record, primary.view());
-    append(out.record, mailbox.view());
+    out.ttl_at = fixed + 4;
+    append_name(out, primary.view(), point);
+    append_name(out, mailbox.view(), point);
     append(out.record, ByteView(answer.message).subspan(rdata.at(), record.end() - rdata.at()));
-    store16(out.record, owner.size + 8, static_cast<std::uint16_t>(out.record.size() - owner.size - 10));
+    store16(out.record, fixed + 8, static_cast<std::uint16_t>(out.record.size() - fixed - 10));
     return out;
   }
   return std::nullopt;
@@ -92,7 +110,12 @@ std::optional<Soa> soa_of(const Prepared& answer, ByteView below) {
 }  // namespace
 
 Cut::Cut(const Name& zone, const std::vector<Name>& zones, std::uint64_t hash_seed)
-    : zone_(zone), seed_(hash_seed), points_(16, Hash{hash_seed}), tops_(16, Hash{hash_seed}), bars_(kBars) {
+    : zone_(zone),
+      zone_labels_(Labels(zone.view()).count),
+      seed_(hash_seed),
+      points_(16, Hash{hash_seed}),
+      tops_(16, Hash{hash_seed}),
+      bars_(kBars) {
   for (const Name& other : zones) {
     if (other.size > zone.size && ends_with(other.view(), zone.view())) stubs_.push_back(other);
   }
@@ -111,12 +134,11 @@ Cut::Places Cut::places(ByteView name) const {
   Places out;
   if (zone_.size <= 1 || name.size() <= zone_.size || !ends_with(name, zone_.view())) return out;
   const Labels labels(name);
-  const std::size_t above = Labels(zone_.view()).count;
-  if (labels.count == kMostLabels || labels.count <= above) return out;
-  const std::size_t own = labels.count - above;  // labels of the name in the zone
-  const auto label = [&](std::size_t from_zone) { return labels.at[own - from_zone]; };
+  if (labels.count == kMostLabels || labels.count <= zone_labels_) return out;
+  const std::size_t own = labels.count - zone_labels_;  // labels of the name in the zone
+  const auto label = [&](std::size_t from_zone) { return std::size_t{labels.at[own - from_zone]}; };
   // ends_with compares octets; the zone must begin at a label, too.
-  if (labels.at[own - 1] + name[labels.at[own - 1]] + 1 + zone_.size != name.size()) return out;
+  if (label(1) + name[label(1)] + 1 + zone_.size != name.size()) return out;
   const auto add = [&](std::size_t from_zone) {
     if (own >= from_zone && !is_special(label_at(name, label(from_zone)))) out.at[out.count++] = label(from_zone);
   };
@@ -161,17 +183,34 @@ std::optional<Cut::Denial> Cut::denies(ByteView name, std::uint16_t type, Instan
   if (!is_address_type(type)) return std::nullopt;
   const Places all = places(name);
   for (const std::size_t at : std::span(all.at).first(all.count)) {
-    if (!servable(name, at)) continue;
     const ByteView point = name.subspan(at);
-    Point* state = find(point);
-    if (!state || now >= state->armed_to || barred(point, now)) continue;
+    if (!shapes_.test(shape(point)) || !servable(name, at)) continue;
+    Point* state = find(point);  // what is barred is not there
+    if (!state || now >= state->armed_to) continue;
     ++counters_.served;
     // In use: asked for again before it ends.
     if (state->armed_to - now < (state->armed_to - state->armed_from) / 3) ask(point, *state, now);
     const auto age = std::chrono::duration_cast<std::chrono::seconds>(now - state->armed_from).count();
-    return Denial{.soa = state->soa, .ttl_at = state->ttl_at, .age = static_cast<std::uint32_t>(age)};
+    return Denial{.soa = state->soa.record,
+                  .pointers = state->soa.pointers,
+                  .point = at,
+                  .ttl_at = state->soa.ttl_at,
+                  .age = static_cast<std::uint32_t>(age)};
   }
   return std::nullopt;
+}
+
+std::size_t Cut::Denial::write(ByteView question, MutableByteView out) const {
+  static constexpr std::array<std::uint8_t, kHeaderSize> kHeader{0, 0, kQr >> 8, kNxDomain, 0, 1, 0, 0, 0, 1, 0, 0};
+  std::ranges::copy(kHeader, out.begin());
+  std::ranges::copy(question, out.begin() + kHeaderSize);
+  const std::size_t record = kHeaderSize + question.size();
+  std::ranges::copy(soa, out.begin() + static_cast<std::ptrdiff_t>(record));
+  for (const std::uint16_t at : pointers) {
+    const std::size_t to = kHeaderSize + point + load16(soa, at);
+    store16(out, record + at, static_cast<std::uint16_t>(0xC000 | to));
+  }
+  return record + soa.size();
 }
 
 void Cut::missing(ByteView name, std::uint16_t type, const Prepared& nxdomain, Instant now) {
@@ -226,10 +265,10 @@ void Cut::arm(Point& state, ByteView point, const Prepared& nxdomain, Instant no
   auto soa = soa_of(nxdomain, point);
   if (!soa) return;
   ++counters_.armed;
+  shapes_.set(shape(point));
   state.armed_from = now;
   state.armed_to = now + nxdomain.ttl;
-  state.soa = std::move(soa->record);
-  state.ttl_at = soa->ttl_at;
+  state.soa = std::move(*soa);
 }
 
 void Cut::exists(ByteView name, Instant now) {
@@ -260,6 +299,7 @@ std::optional<ByteBuffer> Cut::next_ask() {
 
 void Cut::clear() {
   points_.clear();
+  shapes_.reset();
   wanted_.clear();
 }
 

@@ -15,9 +15,11 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,9 +44,14 @@ class Cut {
   Cut(const Name& zone, const std::vector<Name>& zones, std::uint64_t hash_seed);
 
   struct Denial {
-    ByteView soa;            // a record to stand in the authority section, uncompressed
-    std::size_t ttl_at = 0;  // in it
-    std::uint32_t age = 0;   // seconds to take from its TTL
+    ByteView soa;                             // a record to stand in the authority section
+    std::span<const std::uint16_t> pointers;  // places in it that point into the name, counted from `point`
+    std::size_t point = 0;                    // where in the name the missing one begins
+    std::size_t ttl_at = 0;                   // in the record
+    std::uint32_t age = 0;                    // seconds to take from its TTL
+
+    // Writes the whole answer to the question whose name was denied (name, type and class) to the start of `out`.
+    std::size_t write(ByteView question, MutableByteView out) const;
   };
   // Whether the name is missing without asking. Valid until the next call.
   std::optional<Denial> denies(ByteView name, std::uint16_t type, Instant now);
@@ -62,14 +69,20 @@ class Cut {
 
   const CutCounters& counters() const { return counters_; }
 
+  // Its names point into a question whose name ends with the point's, so that it can stand behind each.
+  struct Soa {
+    ByteBuffer record;
+    std::vector<std::uint16_t> pointers;
+    std::size_t ttl_at = 0;
+  };
+
  private:
   struct Point {
     std::array<std::uint64_t, 2> below{};  // hashes of names that were NXDOMAIN; 0: none
     Instant asked{};
     Instant armed_from{};
     Instant armed_to{};
-    ByteBuffer soa;
-    std::size_t ttl_at = 0;
+    Soa soa;
   };
   struct Hash {
     using is_transparent = void;
@@ -82,6 +95,7 @@ class Cut {
     std::size_t count = 0;
   };
   Places places(ByteView name) const;
+  static std::size_t shape(ByteView label) { return (label[0] * std::size_t{31} + label[1]) % kShapes; }
   bool servable(ByteView name, std::size_t at) const;
   bool barred(ByteView point, Instant now) const;
   Point* find(ByteView point);
@@ -92,10 +106,13 @@ class Cut {
   std::uint64_t hash(ByteView octets) const;
 
   Name zone_;
+  std::size_t zone_labels_;
   std::vector<Name> stubs_;
   std::uint64_t seed_;
   std::unordered_map<std::string, Point, Hash, std::equal_to<>> points_;
   std::unordered_set<std::string, Hash, std::equal_to<>> tops_;
+  static constexpr std::size_t kShapes = 256;
+  std::bitset<kShapes> shapes_;  // of the points that were ever armed: most names are told from them by that
   std::vector<Instant> bars_;
   std::vector<ByteBuffer> wanted_;
   CutCounters counters_;

@@ -62,9 +62,17 @@ Forwarder::Outcome Forwarder::State::on_query(ByteView packet, const Client& cli
   return outcome;
 }
 
+// Queries come in runs: two types, and the names of a search path.
 void Forwarder::State::count_client(const IpAddress& client) {
-  const ByteView octets = ByteView(client.octets()).first(client.is_v6() ? 16 : 4);
-  clients_.note(octets, hash_octets(octets, seed_));
+  if (run_ > 0 && client != run_of_) note_run();
+  run_of_ = client;
+  ++run_;
+}
+
+void Forwarder::State::note_run() {
+  if (run_ == 0) return;
+  const ByteView octets = ByteView(run_of_.octets()).first(run_of_.is_v6() ? 16 : 4);
+  clients_.note(octets, hash_octets(octets, seed_), std::exchange(run_, 0));
 }
 
 void Forwarder::State::count_name(ByteView key, std::uint64_t hash, std::uint16_t rcode, std::uint64_t times) {
@@ -79,7 +87,7 @@ void Forwarder::State::read(ByteView packet, Read& into) const {
   into.packet = packet;
   into.reading = read_query(packet, into.query);
   if (into.reading != Reading::Query || into.query.opcode() != kOpQuery || into.query.question.empty()) return;
-  into.key = Key(into.query);
+  into.key.assign(into.query);
   into.hash = cache_.hash_of(into.key.view());
 }
 
@@ -209,16 +217,10 @@ std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Read& read, st
   const auto denial = cuts_[zone]->denies(question.first(question.size() - 4), query.type, now);
   if (!denial) return std::nullopt;
   want_points(*cuts_[zone]);
-  const std::size_t end = kHeaderSize + question.size();
-  std::fill_n(scratch_.begin(), kHeaderSize, std::uint8_t{0});
-  store16(scratch_, 2, kQr | kNxDomain);
-  store16(scratch_, 4, 1);
-  store16(scratch_, 8, 1);
-  std::ranges::copy(question, scratch_.begin() + kHeaderSize);
-  std::ranges::copy(denial->soa, scratch_.begin() + static_cast<std::ptrdiff_t>(end));
   count_name(key.view(), hash, kNxDomain, 1);
-  const std::array<std::uint16_t, 1> ttl_at{static_cast<std::uint16_t>(end + denial->ttl_at)};
-  const Answer answer{ByteView(scratch_).first(end + denial->soa.size()), ttl_at};
+  const std::size_t size = denial->write(question, scratch_);
+  const std::array<std::uint16_t, 1> ttl_at{static_cast<std::uint16_t>(kHeaderSize + question.size() + denial->ttl_at)};
+  const Answer answer{ByteView(scratch_).first(size), ttl_at};
   return send(answer, query, client, denial->age, out);
 }
 

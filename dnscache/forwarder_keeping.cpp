@@ -114,7 +114,8 @@ std::vector<Forwarder::NameCount> Forwarder::State::top(Top what, std::size_t mo
   return out;
 }
 
-std::vector<ClientCount> Forwarder::State::top_clients(std::size_t most) const {
+std::vector<ClientCount> Forwarder::State::top_clients(std::size_t most) {
+  note_run();
   std::vector<ClientCount> out;
   for (const auto& [octets, count] : clients_.top(most)) {
     std::array<std::uint8_t, kLongestAddress> address{};

@@ -50,7 +50,7 @@ class Forwarder::State {
   std::vector<Kept> look_up(const std::string& name, std::uint16_t type, Instant now) const;
   std::vector<NameCount> top(Top what, std::size_t most) const;
   std::size_t flush(const std::string& name, Flush what);
-  std::vector<ClientCount> top_clients(std::size_t most) const;
+  std::vector<ClientCount> top_clients(std::size_t most);
   CutCounters cut_counters() const;
   Instant next_deadline() const;
 
@@ -74,6 +74,7 @@ class Forwarder::State {
   Outcome handle(ByteView packet, const Client& client, Instant now, MutableByteView out);
   void count_rcode(ByteView message);
   void count_client(const IpAddress& client);
+  void note_run();
   void count_name(ByteView key, std::uint64_t hash, std::uint16_t rcode, std::uint64_t times);
   Outcome question(const Read& read, const Client& client, Instant now, MutableByteView out);
   Outcome relay(ByteView packet, const Query& query, const Client& client, Instant now, MutableByteView out);
@@ -138,6 +139,8 @@ class Forwarder::State {
   std::uint32_t wanted_now_ = 0;
   std::optional<Imaging> imaging_;  // while an image is being written
   Sketch clients_{kLongestAddress};
+  IpAddress run_of_;       // who asked last,
+  std::uint64_t run_ = 0;  // and how often, not yet in `clients_`
   Sketch names_{Key::kLongest};
   Sketch missing_{Key::kLongest};
   std::vector<Endpoint> sources_;                                         // Answer::source is a place in it, from 1

@@ -88,7 +88,7 @@ Reading read_query(ByteView packet, Query& out) {
   return complete ? Reading::Query : Reading::Malformed;
 }
 
-Key::Key(const Query& query) {
+void Key::assign(const Query& query) {
   octets_[0] = static_cast<std::uint8_t>((query.edns && query.edns->dnssec_ok ? 1 : 0) | (query.flags & kCd ? 2 : 0) |
                                          (query.flags & kRd ? 4 : 0));
   const ByteView name = query.name();

@@ -41,7 +41,8 @@ class Key {
   static constexpr std::size_t kLongest = 1 + kMaxName + 4;
 
   Key() = default;
-  explicit Key(const Query& query);
+  explicit Key(const Query& query) { assign(query); }
+  void assign(const Query& query);  // copies no more than there is
   ByteView view() const { return {octets_.data(), size_}; }
   // The question as octets, for error replies and comparison: name, type, class.
   ByteView question() const { return view().subspan(1); }  // not of an empty one

@@ -13,14 +13,16 @@ Sketch::Sketch(std::size_t longest)
 
 void Sketch::note(ByteView what, std::uint64_t hash, std::uint64_t times) {
   Bucket& bucket = buckets_[hash % kBuckets];
-  Place* least = bucket.data();
-  for (Place& place : bucket) {
-    if (place.hash == hash && place.count > 0) {
-      place.count += times;
-      return;
-    }
-    if (place.count < least->count) least = &place;
+  std::size_t found = kPlaces;  // looked for without a branch for each: which it is nobody can foretell
+  for (std::size_t i = 0; i < kPlaces; ++i)
+    found = bucket[i].hash == hash && bucket[i].count > 0 ? i : found;
+  if (found < kPlaces) {
+    bucket[found].count += times;
+    return;
   }
+  Place* least = bucket.data();
+  for (Place& place : bucket)
+    least = place.count < least->count ? &place : least;
   if (least->count >= times) {
     least->count -= times;
     return;

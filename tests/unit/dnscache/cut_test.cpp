@@ -188,23 +188,61 @@ TEST_CASE("A name that exists at or below the point drops it and bars it for an 
   }
 }
 
-TEST_CASE("The SOA of a denial stands alone: no pointers, its own owner and length") {
-  Rig rig;
-  rig.cut.exists_elsewhere(name_in_wire("www.example.com").view(), rig.now);
-  rig.arm("com.cluster.local");
-  rig.now += Seconds(2);
-  const auto denial = rig.cut.denies(name_in_wire("x.com.cluster.local").view(), kTypeA, rig.now);
-  REQUIRE(denial);
-  CHECK(denial->age == 2);
-  ByteBuffer message = MessageBuilder(0, kQr).question("x.com.cluster.local", kTypeA).octets;
-  const std::size_t begin = message.size();
-  store16(message, 8, 1);
-  message.insert(message.end(), denial->soa.begin(), denial->soa.end());
-  const auto parsed = parse(message);
-  REQUIRE(parsed.valid);
-  CHECK(parsed.records.at(0).type == kTypeSoa);
-  CHECK(parsed.records.at(0).ttl == 5);
-  CHECK(parsed.records.at(0).ttl_at == begin + denial->ttl_at);
+TEST_CASE("A denial is a whole message: the SOA's names are as they were, whatever stands before the point") {
+  struct Case {
+    std::string primary, mailbox;
+    std::size_t written;  // octets of both where they point into the question
+  };
+  const Case cases[] = {{"ns.dns.cluster.local", "hostmaster.cluster.local", 9 + 13},
+                        {"cluster.local", "com.cluster.local", 2 + 2},
+                        {"ns1.example.net", ".", 17 + 1},
+                        {"NS.Cluster.LOCAL", "xcom.cluster.local", 5 + 7}};
+  for (const auto& [primary, mailbox, written] : cases) {
+    Rig rig;
+    rig.cut.exists_elsewhere(name_in_wire("www.example.com").view(), rig.now);
+    rig.arm("com.cluster.local");
+    ByteBuffer rdata = wire_name(primary);
+    for (const ByteBuffer& more : {wire_name(mailbox), ByteBuffer(20, 7)})
+      rdata.insert(rdata.end(), more.begin(), more.end());
+    Prepared said{.message = MessageBuilder(0, kQr | kNxDomain)
+                                 .question("com.cluster.local", kTypeA)
+                                 .record_of(wire_name("cluster.local"), 2, kTypeSoa, 5, rdata)
+                                 .octets,
+                  .ttl_at = {},
+                  .rcode = kNxDomain,
+                  .ttl = kNegative};
+    rig.cut.missing(name_in_wire("com.cluster.local").view(), kTypeA, said, rig.now);
+    rig.now += Seconds(2);
+    for (const std::string asked : {"x.com.cluster.local", "a.much.longer.name.with.many.labels.com.cluster.local"}) {
+      ByteBuffer question = wire_name(asked);
+      const auto denial = rig.cut.denies(question, kTypeA, rig.now);
+      REQUIRE(denial);
+      CHECK(denial->age == 2);
+      put16(question, kTypeA);
+      put16(question, kClassIn);
+      ByteBuffer message(1024);
+      message.resize(denial->write(question, message));
+      const auto parsed = parse(message);
+      REQUIRE(parsed.valid);
+      CHECK((parsed.flags == (kQr | kNxDomain)));
+      CHECK(parsed.question == question);
+      REQUIRE(parsed.records.size() == 1);
+      const Record& soa = parsed.records[0];
+      CHECK(soa.type == kTypeSoa);
+      CHECK(soa.ttl == 5);
+      CHECK(soa.ttl_at == kHeaderSize + question.size() + denial->ttl_at);
+      CHECK(soa.owner_size == 2);
+      CHECK(soa.rdata_size == written + 20);
+      Name owner, first, second;
+      Reader(message, soa.begin).name(&owner);
+      Reader reader(message, soa.rdata_at);
+      REQUIRE((reader.name(&first) && reader.name(&second)));
+      CHECK(std::ranges::equal(owner.view(), wire_name("cluster.local")));
+      CHECK(same_name(first.view(), wire_name(primary)));
+      CHECK(same_name(second.view(), wire_name(mailbox)));
+      CHECK(std::ranges::equal(ByteView(message).last(20), ByteBuffer(20, 7)));
+    }
+  }
 }
 
 TEST_CASE("Bounds: a flood of labels neither grows without end nor arms anything") {
