@@ -26,7 +26,10 @@ namespace {
 
 // Client::listener of our own look-ups; no listener has this number.
 constexpr std::uint32_t kOwnNames = ~std::uint32_t{0};
-constexpr Duration kLagPeriod = std::chrono::milliseconds(500);
+constexpr Duration kBeat = std::chrono::milliseconds(500);
+// How late timers are is looked at more often while there is much to do: an agent at rest is not to be woken for it.
+constexpr Duration kBusyLagPeriod = std::chrono::milliseconds(20);
+constexpr std::int64_t kBusyRate = 10'000;  // queries a second
 constexpr Duration kLeavingPeriod = std::chrono::milliseconds(20);
 
 constexpr std::string_view kBypassedAdvice =
@@ -154,7 +157,8 @@ int App::run() {
   supervisor_.ready();
   control_.serve();
   started_ = loop_.refresh();
-  lag_due_ = started_ + kLagPeriod;
+  lag_at_ = started_;
+  lag_due_ = beat_due_ = started_ + kBeat;
   lag_timer_.start_at(lag_due_);
   loop_.run();
   log::info("agent.stopped", {{"exit_code", exit_code_}});
@@ -300,8 +304,18 @@ void App::follow_node_addresses() {
 void App::measure_lag() {
   const Instant now = loop_.now();
   loop_lag_.add(now - lag_due_);
-  lag_due_ = now + kLagPeriod;
+  const std::uint64_t queries = forwarder_.counters().queries;
+  const auto asked = static_cast<std::int64_t>(queries - lag_queries_);
+  const bool busy = asked * std::chrono::seconds(1) > kBusyRate * (now - lag_at_);
+  lag_queries_ = queries;
+  lag_at_ = now;
+  if (now >= beat_due_) beat(now);
+  lag_due_ = busy ? std::min(now + kBusyLagPeriod, beat_due_) : beat_due_;
   lag_timer_.start_at(lag_due_);
+}
+
+void App::beat(Instant now) {
+  beat_due_ = now + kBeat;
   count_metadata_packets();
   avoid_this_node();
 }

@@ -60,6 +60,7 @@ class App {
   void count_cut_connections();
   void follow_node_addresses();
   void measure_lag();
+  void beat(Instant now);
   void count_metadata_packets();
   metrics::Scrape scrape() const;
   void avoid_this_node();
@@ -99,6 +100,9 @@ class App {
   Instant started_{};
   Histogram loop_lag_;
   Instant lag_due_{};
+  Instant lag_at_{};               // when it was looked at last,
+  std::uint64_t lag_queries_ = 0;  // and how many had been asked
+  Instant beat_due_{};
   std::uint64_t metadata_requests_ = 0;  // that the pace of guarded upstreams knows of
   io::Timer lag_timer_;
   LastPods last_pods_;

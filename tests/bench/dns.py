@@ -59,9 +59,12 @@ class Bench:
     def measure(self, key, server, workload, namespace=None):
         if workload != "miss":
             self.warm(server, workload, namespace)
+        lag = self.lag_of(server) if key == "lastlight" else None
         before = readings.cpu_seconds(server.pid)
         flood = self.load(server, workload, "flood", self.options.seconds, namespace=namespace)
         cpu = readings.cpu_seconds(server.pid) - before
+        if lag is not None:
+            self.lag += self.lag_of(server) - lag
         paced = self.load(server, workload, "paced", 1, RATE, namespace=namespace)
         answered = max(flood["answered"], 1)
         if flood["failed"] > answered / 100:
@@ -103,10 +106,7 @@ class Bench:
             print(f"round {number + 1} of {self.options.runs}", flush=True)
             for workload in WORKLOADS:
                 for name, server in running.items():
-                    before = self.lag_of(server) if name == "lastlight" else None
                     self.measure(name, server, workload)
-                    if before is not None:
-                        self.lag += self.lag_of(server) - before
             self.measure("lastlight-tcp", over_tcp, "miss")
         memory = {name: (*readings.memory(server.pid), self.groups[name].peak()) for name, server in running.items()}
         return memory
