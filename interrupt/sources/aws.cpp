@@ -12,6 +12,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration kTokenRetryMax = 30s;
 constexpr unsigned kUnheardToChange = 2;
+constexpr Duration kWithSpot = 1s;  // a slow item waits for a spot poll that is this near
 
 // A header value that could end its line must never be sent back in a request (RFC 9110 s5.5).
 bool token_is_sane(std::string_view token) {
@@ -47,13 +48,23 @@ SourceStep AwsSource::next(Instant now) {
   ask_spot(step, now);
   ask_slow(step, now);
   counters_.requests += step.send.size();
-  step.wake = std::min(spot_lane_.due(), slow_lane_.due());
+  step.wake = wake();
   return step;
+}
+
+Instant AwsSource::wake() const {
+  const Instant spot = spot_lane_.due();
+  const Instant slow = slow_lane_.due();
+  if (spot_lane_.open()) return spot;  // its reply brings a slow item's turn
+  return slow <= spot && spot - slow <= kWithSpot ? spot : std::min(spot, slow);
 }
 
 void AwsSource::ask_spot(SourceStep& step, Instant now) {
   if (!spot_lane_.ready(now)) return;
-  if (!spot_lane_.open()) token_tried_ = retokened_ = false;
+  if (!spot_lane_.open()) {
+    token_tried_ = retokened_ = false;
+    polled_ = now;
+  }
   spot_lane_.sent(now);
   const bool want_token = token_.empty() || now >= token_renew_;
   await_token_ = want_token && !token_tried_ && now >= token_retry_;
@@ -68,7 +79,8 @@ void AwsSource::ask_spot(SourceStep& step, Instant now) {
 
 void AwsSource::ask_slow(SourceStep& step, Instant now) {
   if (!std::exchange(started_, true)) slow_lane_.start(now + config_.poll_slow / kItems);  // after the first spot poll
-  if (!slow_lane_.ready(now)) return;
+  // Right after a spot poll: the processor is awake, and the connection warm and free.
+  if (spot_lane_.open() || !slow_lane_.ready(now)) return;
   if (token_.empty() && !config_.imds_v1) {  // the spot lane is about to get one
     slow_lane_.start(now + config_.poll);
     return;
@@ -76,7 +88,7 @@ void AwsSource::ask_slow(SourceStep& step, Instant now) {
   static constexpr std::array<std::string_view, kItems> kPaths = {
       "events/recommendations/rebalance", "events/maintenance/scheduled", "events/maintenance/history",
       "autoscaling/target-lifecycle-state"};
-  slow_lane_.sent(now);
+  slow_lane_.sent(now - polled_ <= kWithSpot ? polled_ : now);  // the spot lane's grid, replies being late by turns
   step.send.push_back({kSlowLane, item_request(kPaths[static_cast<unsigned>(item_)])});
 }
 

@@ -1,7 +1,8 @@
 // The EC2 instance metadata service as a state machine. It owns the token and what was announced. One lane asks the
-// spot notice each `poll`, the other the slow items in turn, so that none of them can delay it. Follows the EC2 user
-// guide: PUT /latest/api/token, then GET below /latest/meta-data/, 404 being "nothing". Without a token the spot item
-// is still asked, because its answer tells what is wrong; what it says counts only where version 1 is allowed.
+// spot notice each `poll`, the other the slow items in turn, so that none of them can delay it; a slow item goes out
+// when a spot poll has ended, since a wake-up of its own would cost more than the request. Follows the EC2 user guide:
+// PUT /latest/api/token, then GET below /latest/meta-data/, 404 being "nothing". Without a token the spot item is still
+// asked, because its answer tells what is wrong; what it says counts only where version 1 is allowed.
 #pragma once
 
 #include <array>
@@ -32,6 +33,7 @@ class AwsSource final : public Source {
   HttpRequest item_request(std::string_view path) const;
   void ask_spot(SourceStep& step, Instant now);
   void ask_slow(SourceStep& step, Instant now);
+  Instant wake() const;
   void on_token(const HttpReply& reply, Instant now);
   void on_spot(const HttpReply& reply, Instant sent, Instant now, SourceEvents& out);
   void on_slow(const HttpReply& reply, Instant sent, Instant now, SourceEvents& out);
@@ -51,6 +53,7 @@ class AwsSource final : public Source {
   Lane slow_lane_{config_, uniform_};
   Item item_ = Item::Rebalance;  // of the slow lane, in flight or next
   bool started_ = false;
+  Instant polled_{};  // when the spot lane's last poll began
 
   std::array<std::string, 2> endpoints_;  // IPv4 and IPv6, or the configured one twice
   unsigned endpoint_ = 0;
