@@ -10,6 +10,7 @@ endfunction()
 
 lastlight_bench(echo LINK lastlight_base)
 lastlight_bench(poll LINK lastlight_base)
+lastlight_bench(poll_curl LINK lastlight_base ll_curl)
 lastlight_bench(load SOURCES bench/workload.cpp LINK lastlight_dnscache_core)
 if(NOT LASTLIGHT_BENCH)
   return()

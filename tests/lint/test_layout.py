@@ -40,7 +40,7 @@ MATRIX = [
 # Library header -> the only files that may include it.
 DOORS = {
     r"uv\.h|uv/.*": ["agent/io/*"],
-    r"curl/.*": ["agent/io/http_client.cpp", "agent/io/http_sockets.*", "agent/io/http_transfer.*"],
+    r"curl/.*": ["agent/io/http_client.cpp", "agent/io/http_sockets.*", "agent/io/http_transfer.*", "tests/bench/poll_curl.cpp"],
     r"microhttpd\.h": ["agent/io/http_server.cpp"],
     r"ares.*\.h": ["dnscache/upstream_channel.cpp"],
     r"nlohmann/.*": ["agent/base/json.h", "agent/base/json.cpp"],
