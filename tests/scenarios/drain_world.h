@@ -59,6 +59,7 @@ struct Faults {
   bool streaming = true;
   bool no_lists = false;
   bool forbid_evict = false, forbid_delete = false;
+  bool namespace_ends = false;
   double watch_break = 0;  // of each delivered event
   bool gone_410 = false;   // the first resumed watch is told that history is lost
   bool events_hang = false;
@@ -128,6 +129,13 @@ struct World {
     json["metadata"]["annotations"] = p.annotations;
     if (p.mirror) json["metadata"]["annotations"]["kubernetes.io/config.mirror"] = "x";
     if (p.tolerates) json["spec"]["tolerations"] = Json::array({Json{{"operator", "Exists"}}});
+    if (p.pre_stop > 0ns) {
+      const Json lifecycle = {
+          {"preStop", {{"sleep", {{"seconds", std::chrono::round<std::chrono::seconds>(p.pre_stop).count()}}}}}};
+      json["spec"]["containers"] = Json::array({Json{{"name", "main"}, {"lifecycle", lifecycle}}});
+    }
+    if (p.sidecar_stops_in > 0ns)
+      json["spec"]["initContainers"] = Json::array({Json{{"name", "sidecar"}, {"restartPolicy", "Always"}}});
     for (const std::string& gate : p.gates)
       json["spec"]["readinessGates"].push_back(Json{{"conditionType", gate}});
     json["spec"]["priority"] = p.priority;
@@ -422,6 +430,12 @@ struct World {
     (order.call == Call::Evict ? p.evictions : p.deletes) += 1;
     if (order.call == Call::Evict) {
       if (faults.forbid_evict) return {.status = 403, .headers = {}, .body = {}, .error = {}};
+      if (faults.namespace_ends) {
+        return {.status = 403,
+                .headers = {},
+                .body = R"({"kind":"Status","code":403,"details":{"causes":[{"reason":"NamespaceTerminating"}]}})",
+                .error = {}};
+      }
       if (p.never) return {.status = 500, .headers = {}, .body = "more than one PodDisruptionBudget", .error = {}};
       const bool refused =
           (p.budget && !(p.opens && now >= *p.opens)) || (p.group != 0 && !p.terminating && !allows_one(p));
