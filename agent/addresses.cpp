@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "agent/base/log.h"
-#include "agent/config_rules.h"
+#include "agent/config/rules.h"
+#include "agent/config/service_address.h"
 #include "agent/io/jitter.h"
 #include "agent/io/small_file.h"
-#include "agent/service_address.h"
 #include "dnscache/resolv_conf.h"
 
 namespace lastlight {

@@ -18,13 +18,13 @@
 #include "agent/cli/drain.h"
 #include "agent/cli/options.h"
 #include "agent/cli/status.h"
-#include "agent/config_memory.h"
+#include "agent/config/kube_dns.h"
+#include "agent/config/memory.h"
 #include "agent/confinement.h"
 #include "agent/io/cgroup.h"
-#include "agent/kube_dns.h"
-#include "agent/privileges.h"
 #include "agent/service_lookup.h"
 #include "agent/supervised.h"
+#include "agent/supervisor/privileges.h"
 #include "agent/version.h"
 
 namespace {

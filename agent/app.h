@@ -9,7 +9,7 @@
 #include "agent/base/histogram.h"
 #include "agent/cache_image.h"
 #include "agent/config.h"
-#include "agent/control.h"
+#include "agent/control/control.h"
 #include "agent/http/routes.h"
 #include "agent/http_listeners.h"
 #include "agent/interruption.h"

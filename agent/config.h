@@ -1,6 +1,6 @@
 // The configuration: one plain struct, every default once. Cores may include this header (it is values only); the YAML
-// reader and its errors are in config_file.h, the keys with their bounds in config_keys.cpp. Keys are the field names
-// with dashes, nested as the structs are. `lastlight check` prints all of it.
+// reader and its errors are in agent/config/file.h, the keys with their bounds in agent/config/keys.cpp. Keys are
+// the field names with dashes, nested as the structs are. `lastlight check` prints all of it.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 #include "agent/base/log.h"
-#include "agent/service_address.h"
+#include "agent/config/service_address.h"
 #include "agent/telling.h"
 
 namespace lastlight {
@@ -123,7 +123,7 @@ void Interruption::start_messenger() {
               }});
 }
 
-// Its words are those of agent/commands.h.
+// Its words are those of agent/supervisor/commands.h.
 std::optional<std::string> Interruption::start_command(std::uint64_t delivery, const interrupt::CommandOrder& order) {
   std::vector<std::string> words{order.file,
                                  std::to_string(std::chrono::ceil<std::chrono::milliseconds>(order.timeout).count())};

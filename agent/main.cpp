@@ -9,8 +9,8 @@
 
 #include <unistd.h>
 
-#include "agent/programs.h"
-#include "agent/supervisor.h"
+#include "agent/supervisor/programs.h"
+#include "agent/supervisor/supervisor.h"
 
 namespace {
 

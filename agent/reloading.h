@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "agent/config_file.h"
-#include "agent/config_reload.h"
+#include "agent/config/file.h"
+#include "agent/config/reload.h"
 #include "agent/io/file_watch.h"
 #include "agent/io/loop.h"
 #include "agent/io/signal.h"

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "agent/io/memory_file.h"
-#include "agent/supervision.h"
+#include "agent/supervisor/supervision.h"
 
 namespace lastlight {
 

@@ -45,7 +45,8 @@ class Supervised {
   bool takeover(std::span<const std::string> words);
   // Before ready(): where hook commands lie; empty: nothing can be run.
   void name_commands(std::string_view directory);
-  // `words` as agent/commands.h has them; `input` is what it reads. Nothing: command_ended() follows; else why not.
+  // `words` as agent/supervisor/commands.h has them; `input` is what it reads. Nothing: command_ended() follows; else
+  // why not.
   std::optional<std::string> run_command(std::uint64_t number, std::span<const std::string> words,
                                          std::string_view input);
 

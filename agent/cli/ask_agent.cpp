@@ -2,9 +2,9 @@
 
 #include <utility>
 
-#include "agent/control.h"
-#include "agent/handover.h"
+#include "agent/control/control.h"
 #include "agent/io/http_once.h"
+#include "agent/supervisor/handover.h"
 
 namespace lastlight::cli {
 

@@ -1,4 +1,4 @@
-// Asks the agent that runs on this node, over its control socket (agent/control.h). For commands.
+// Asks the agent that runs on this node, over its control socket (agent/control/control.h). For commands.
 #pragma once
 
 #include <expected>

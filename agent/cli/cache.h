@@ -1,4 +1,4 @@
-// `lastlight cache get|flush|top`: asks the running agent (agent/cache_routes.h) and prints what it says.
+// `lastlight cache get|flush|top`: asks the running agent (agent/control/cache_routes.h) and prints what it says.
 #pragma once
 
 #include <iosfwd>

@@ -4,10 +4,10 @@
 #include <ostream>
 
 #include "agent/cli/check_json.h"
-#include "agent/config_memory.h"
-#include "agent/config_reference.h"
-#include "agent/config_rules.h"
-#include "agent/service_address.h"
+#include "agent/config/memory.h"
+#include "agent/config/reference.h"
+#include "agent/config/rules.h"
+#include "agent/config/service_address.h"
 #include "interrupt/hooks/check.h"
 
 namespace lastlight::cli {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "agent/base/json.h"
-#include "agent/config_file.h"
+#include "agent/config/file.h"
 
 namespace lastlight::cli {
 

@@ -1,6 +1,6 @@
 #include "agent/cli/config_json.h"
 
-#include "agent/config_keys.h"
+#include "agent/config/keys.h"
 
 namespace lastlight::cli {
 namespace {

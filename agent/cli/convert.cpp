@@ -8,9 +8,9 @@
 
 #include "agent/cli/check_json.h"
 #include "agent/cli/config_json.h"
+#include "agent/config/kube_dns.h"
 #include "agent/convert/node_local.h"
 #include "agent/convert/termination_handler.h"
-#include "agent/kube_dns.h"
 
 namespace lastlight::cli {
 namespace {

@@ -1,7 +1,7 @@
 // `lastlight drain`: tries a drain of this node. --simulate KIND alone is a dry run: the node, its pods and the budgets
 // are read, and mark, evictions and deletions that a drain would send are sent with `dryRun=All`, so that permissions
 // and webhooks answer as they would; nothing is changed. --for-real hands the notice to the running agent
-// (agent/drain_routes.h), or drains from here where none runs (drain_standalone.h). --cancel takes it back.
+// (agent/control/drain_routes.h), or drains from here where none runs (drain_standalone.h). --cancel takes it back.
 #pragma once
 
 #include <iosfwd>
@@ -9,7 +9,7 @@
 
 #include "agent/base/json.h"
 #include "agent/cli/options.h"
-#include "agent/config_file.h"
+#include "agent/config/file.h"
 
 namespace lastlight::cli {
 

@@ -3,7 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "agent/cli/usage.h"
-#include "agent/config_file.h"
+#include "agent/config/file.h"
 #include "agent/version.h"
 
 namespace lastlight::cli {

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "agent/cli/manual.h"
-#include "agent/config_values.h"
+#include "agent/config/values.h"
 #include "interrupt/manual.h"
 
 namespace lastlight::cli {

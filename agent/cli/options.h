@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "agent/base/time.h"
-#include "agent/config_file.h"
+#include "agent/config/file.h"
 #include "interrupt/notice.h"
 
 namespace lastlight::cli {

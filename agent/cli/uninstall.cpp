@@ -14,8 +14,8 @@
 
 #include "agent/base/json.h"
 #include "agent/cli/usage.h"
-#include "agent/handover.h"
 #include "agent/io/file_descriptor.h"
+#include "agent/supervisor/handover.h"
 #include "dnscache/takeover/iptables_rules.h"
 #include "dnscache/takeover/link.h"
 #include "dnscache/takeover/nftables.h"

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <utility>
 
-#include "agent/config_values.h"
+#include "agent/config/values.h"
 #include "agent/convert/plugins.h"
 
 namespace lastlight::convert {

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "agent/base/json.h"
-#include "agent/config_values.h"
+#include "agent/config/values.h"
 
 namespace lastlight::convert {
 namespace {

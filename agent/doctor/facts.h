@@ -1,5 +1,6 @@
 // What `lastlight doctor` looked at, as plain values, and how they are read from the documents that others wrote: the
-// privileged child's (agent/cli/inspect.h) and the running agent's (agent/takeover_route.h). No I/O, no judgement.
+// privileged child's (agent/cli/inspect.h) and the running agent's (agent/control/takeover_route.h). No I/O, no
+// judgement.
 #pragma once
 
 #include <cstdint>

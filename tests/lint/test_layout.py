@@ -18,13 +18,13 @@ TOP = {"CMakeLists.txt", "CMakePresets.json", "Makefile", "agent", "dnscache", "
        "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "OPERATIONS.md", "CONFIGURATION.md", "COMPARISON.md", "MIGRATION.md", "CHANGELOG.md", "SECURITY.md", "LICENSE"}
 
 # What the files of a part may include of ours. The first pattern that matches a file is its part.
-VALUES = ["agent/base/*", "agent/config.h", "agent/facts.h"]
+VALUES = ["agent/base/*", "agent/config.h"]
 CORE_OF = {"dnscache": [*VALUES, "dnscache/*"], "interrupt": [*VALUES, "agent/kube/*", "interrupt/*"]}
 MATRIX = [
     ("agent/base/log.*", ["agent/base/*", "agent/config.h"]),  # takes its level and format as the configuration has them
     ("agent/base/*", ["agent/base/*"]),
-    ("agent/config*", VALUES + ["agent/config*"]),
-    ("agent/facts.h", VALUES),
+    ("agent/config.h", VALUES),
+    ("agent/config/*", VALUES + ["agent/config/*"]),
     ("agent/io/*", ["agent/base/*", "agent/io/*"]),
     ("agent/kube/*", VALUES + ["agent/kube/*"]),
     ("agent/leaving.*", VALUES + ["agent/leaving.*"]),
@@ -44,7 +44,7 @@ DOORS = {
     r"microhttpd\.h": ["agent/io/http_server.cpp"],
     r"ares.*\.h": ["dnscache/upstream_channel.cpp"],
     r"nlohmann/.*": ["agent/base/json.h", "agent/base/json.cpp"],
-    r"yaml-cpp/.*": ["agent/config*.cpp"],
+    r"yaml-cpp/.*": ["agent/config/*"],
     r"prometheus/.*": ["metrics/families.cpp"],
     r"spdlog/.*|fmt/.*": ["agent/base/log.cpp"],
     r"CLI/.*": ["agent/cli/*"],

@@ -20,7 +20,7 @@
 #include "agent/io/http_server.h"
 #include "agent/io/memory_file.h"
 #include "agent/io/small_file.h"
-#include "agent/privileges.h"
+#include "agent/supervisor/privileges.h"
 
 #include "tests/support/catch.h"
 #include "tests/support/folder.h"

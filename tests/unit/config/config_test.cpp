@@ -1,7 +1,7 @@
 #include <map>
 
-#include "agent/config_file.h"
-#include "agent/service_address.h"
+#include "agent/config/file.h"
+#include "agent/config/service_address.h"
 
 #include "tests/support/catch.h"
 

@@ -1,4 +1,4 @@
-#include "agent/config_memory.h"
+#include "agent/config/memory.h"
 
 #include "tests/support/catch.h"
 

@@ -6,8 +6,8 @@
 #include <sstream>
 
 #include "agent/cli/options.h"
-#include "agent/config_keys.h"
-#include "agent/config_reference.h"
+#include "agent/config/keys.h"
+#include "agent/config/reference.h"
 
 #include "tests/support/catch.h"
 

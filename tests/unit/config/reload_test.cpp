@@ -1,6 +1,7 @@
-#include "agent/config_file.h"
-#include "agent/config_reload.h"
-#include "agent/kube_dns.h"
+#include "agent/config/reload.h"
+
+#include "agent/config/file.h"
+#include "agent/config/kube_dns.h"
 
 #include "tests/support/catch.h"
 
