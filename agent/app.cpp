@@ -96,9 +96,9 @@ App::App(Config config, const std::string& file, Reloading::Load load, io::FileD
       metadata_client_(loop_,
                        [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
                        {.ca_file = {}, .max_connections = interrupt::Source::kLanes}),
-      api_client_(loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
-                  {.ca_file = config_.kubernetes.ca_file,
-                   .max_connections = config_.drain.max_in_flight + interrupt::Drain::kBeside}),
+      api_client_(
+          loop_, [this](const std::string& host, OwnNames::Done done) { resolve_own(host, std::move(done)); },
+          {.ca_file = config_.kubernetes.ca_file, .max_connections = interrupt::Drain::connections(config_.drain)}),
       node_events_(loop_, config_, api_server_, api_client_),
       taint_removal_(loop_, config_, api_server_, api_client_,
                      [this] {

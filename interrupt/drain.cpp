@@ -111,6 +111,7 @@ DrainStep Drain::tick(Instant now) {
 
 DrainStep Drain::advance(Instant now) {
   DrainStep step;
+  room_ = congestion_.room(needed_pace(now), unanswered(now));
   if (active(now)) {
     announce(now);
     step.wake = std::min(window_.deadline, now + kEachSecond);
@@ -268,6 +269,30 @@ Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
 bool Drain::wants_delete(const PodRecord& record, Instant now) const {
   if (record.delete_forbidden || shutting_down_) return false;
   return (record.evictions > 0 || !may_evict(record, now)) && now >= delete_at(record.pod, window_, policy_);
+}
+
+// In answers a second: each pod that waits for its first definite one is to have it before D.
+double Drain::needed_pace(Instant now) const {
+  std::vector<Instant> ends;
+  for (const auto& [uid, record] : pods_) {
+    if (record.fate == Fate::Waiting) ends.push_back(last_safe(record));
+  }
+  std::ranges::sort(ends);
+  double pace = 0;
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    const Duration left = std::max(Duration(seconds(1)), Duration(ends[i] - now));
+    pace = std::max(pace, static_cast<double>(i + 1) / lastlight::seconds(left));
+  }
+  return pace;
+}
+
+Duration Drain::unanswered(Instant now) const {
+  Duration longest{};
+  for (const auto& [id, flight] : flights_) {
+    if (flight.call == Call::Evict || flight.call == Call::Delete)
+      longest = std::max(longest, Duration(now - flight.asked));
+  }
+  return longest;
 }
 
 void Drain::order_pods(DrainStep& step, Instant now) {

@@ -12,9 +12,9 @@
 //   - marking evictions and Events, the courtesies, are sent when nothing that ends a pod waits, and never take its
 //     place.
 // Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
-// Bounds: kMaxPods pods, max_in_flight evictions and deletes at once (fewer at a busy server: congestion.h) and kBeside
-// requests beside them (kLastChances of them are DELETEs at D that found no room), one line per watch, kMaxFacts facts
-// not yet taken, kMaxEvents Events.
+// Bounds: kMaxPods pods, max_in_flight evictions and deletes at once (at a busy server fewer, or at most twice as many
+// where a pod would be told late: congestion.h) and kBeside requests beside them (kLastChances of them are DELETEs at
+// D that found no room), one line per watch, kMaxFacts facts not yet taken, kMaxEvents Events.
 //
 // drain.cpp: what is due. drain_replies.cpp: what answers mean. drain_watch.cpp: lists and watches. drain_tell.cpp:
 // facts, Events and the account of the pods.
@@ -169,6 +169,9 @@ class Drain {
   static constexpr std::size_t kCourtesies = 2;   // at once
   static constexpr std::size_t kLastChances = 2;  // at once, beyond what the server has room for
   static constexpr std::uint32_t kBeside = 3 + kCourtesies + kLastChances;  // of the node's marks one, two watches
+  static constexpr std::uint32_t connections(const DrainConfig& policy) {
+    return static_cast<std::uint32_t>(Congestion::kBehind) * policy.max_in_flight + kBeside;
+  }
   // Marks stay this long after T when nobody announces the end any more: the machine may yet be taken.
   static constexpr auto kMarksOutlast = std::chrono::minutes(10);
 
@@ -233,9 +236,9 @@ class Drain {
   void order_marking(DrainStep& step, Instant now);
   void order_events(DrainStep& step, Instant now);
   void send_for(DrainStep& step, PodRecord& record, Instant now);
-  bool room() const { return in_flight_ < congestion_.room(); }
-  bool room_for_last_chance() const { return in_flight_ < congestion_.room() + kLastChances; }
-  bool room_for_marking() const { return courtesies_ < kCourtesies && in_flight_ + courtesies_ < congestion_.room(); }
+  bool room() const { return in_flight_ < room_; }
+  bool room_for_last_chance() const { return in_flight_ < room_ + kLastChances; }
+  bool room_for_marking() const { return courtesies_ < kCourtesies && in_flight_ + courtesies_ < room_; }
   bool room_for_event() const { return courtesies_ == 0 && room_for_marking(); }
   void enter(Call call);
   void leave(Call call);
@@ -247,9 +250,11 @@ class Drain {
   bool may_evict(const PodRecord& record, Instant now) const;
   Tier front_tier() const;
   Instant due(const PodRecord& record, Tier front, Instant now) const;
+  double needed_pace(Instant now) const;
+  Duration unanswered(Instant now) const;
 
   void note_clock(const HttpReply& reply, Instant now);
-  void note_congestion(const std::optional<kube::Status>& refusal, Instant asked, Instant now);
+  void note_congestion(const std::optional<kube::Status>& refusal, const Flight& flight, Instant now);
   void on_marks(const std::vector<NodeMarks::Told>& told, Instant now);
   void on_node_watch_end(const HttpReply& reply, Instant now);
   void on_node_line(std::string_view line, Instant now);
@@ -314,6 +319,7 @@ class Drain {
   bool listed_ = false;  // at least one list was read whole
   bool heard_ = false;   // the API server has answered something
   Congestion congestion_;
+  std::size_t room_ = 0;  // for evictions and deletes, at this step
   bool told_announced_ = false;
   bool drained_announced_ = false;
   std::string resource_version_;

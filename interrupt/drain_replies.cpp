@@ -10,6 +10,7 @@ namespace {
 
 constexpr auto kOnceRetryMax = std::chrono::seconds(1);  // cordon, watch, Events: few calls, so they may be eager
 constexpr unsigned kEventTries = 5;
+constexpr int kRefusalsApart = 4;  // of a pod by its budget: times what an answer takes
 
 std::string full_name(const kube::Pod& pod) {
   return pod.namespace_name + "/" + pod.name;
@@ -26,7 +27,7 @@ DrainStep Drain::on_reply(std::uint64_t id, const HttpReply& reply, Instant now)
   leave(flight.call);
   std::optional<kube::Status> refusal;
   if (!reply.ok()) refusal = kube::read_status(reply);
-  if (!streams(flight.call)) note_congestion(refusal, flight.asked, now);
+  if (!streams(flight.call)) note_congestion(refusal, flight, now);
   const auto record = pods_.find(flight.uid);
   if (record != pods_.end()) {
     record->second.in_flight = false;
@@ -67,13 +68,14 @@ DrainStep Drain::hear(const HttpReply& reply, Instant now) {
 }
 
 // 429 is a budget's as well; 503 and 504 are those of a server that has no time.
-void Drain::note_congestion(const std::optional<kube::Status>& refusal, Instant asked, Instant now) {
+void Drain::note_congestion(const std::optional<kube::Status>& refusal, const Flight& flight, Instant now) {
   const int code = refusal ? refusal->code : 200;
   const bool too_many = code == 429 && !refusal->disruption_budget;
   if (code == 0 || too_many || code == 503 || code == 504) {
-    congestion_.lost(asked, now);
+    congestion_.lost(flight.asked, now);
   } else if (code < 500) {
-    congestion_.answered(now - asked);
+    const bool of_a_pod = flight.call == Call::Evict || flight.call == Call::Delete;
+    of_a_pod ? congestion_.answered_for_pod(now - flight.asked) : congestion_.answered(now - flight.asked);
   }
 }
 
@@ -181,7 +183,9 @@ void Drain::on_no_eviction(PodRecord& record, const kube::Status& status, Instan
     record.refused = true;
     if (record.fate != Fate::Refused) fact(Fact::Kind::Refused, now, full_name(record.pod), status.message);
     record.fate = Fate::Refused;
-    retry(record, now, status.retry_after.value_or(Duration::zero()));
+    // Each refusal is work for a server that may have other nodes waiting.
+    const Duration busy = std::min<Duration>(policy_.retry_max, kRefusalsApart * congestion_.usual());
+    retry(record, now, std::max(busy, status.retry_after.value_or(Duration::zero())));
   } else if (status.code == 403 && !status.namespace_terminating) {
     record.eviction_forbidden = true;  // permanent; a DELETE may still be permitted
     if (record.delete_forbidden) record.fate = Fate::Forbidden;

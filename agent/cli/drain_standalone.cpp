@@ -96,8 +96,7 @@ class Standalone {
   Standalone(const Config& config, const std::string& api_server, std::ostream& out)
       : out_(out),
         api_(loop_, [](const std::string&, io::HttpClient::Resolved done) { done({}); },
-             {.ca_file = config.kubernetes.ca_file,
-              .max_connections = config.drain.max_in_flight + interrupt::Drain::kBeside}),
+             {.ca_file = config.kubernetes.ca_file, .max_connections = interrupt::Drain::connections(config.drain)}),
         runner_(
             loop_, config, api_server, api_, [this](const Fact& fact) { on_fact(fact); },
             [this](const std::vector<std::string>& missing) {

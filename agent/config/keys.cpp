@@ -194,8 +194,9 @@ std::vector<Key> keys_of(DrainConfig& drain) {
                "Of the window: how long a refused pod keeps its disruption budget at least."),
       duration("retry-min", drain.retry_min, 10ms, 1min, "Before a refused or failed eviction is tried again."),
       duration("retry-max", drain.retry_max, 10ms, 1min, "The longest such wait."),
-      number<std::uint32_t>("max-in-flight", drain.max_in_flight, 1, 256,
-                            "API requests at once; fewer while the server is slow.")};
+      number<std::uint32_t>(
+          "max-in-flight", drain.max_in_flight, 1, 256,
+          "API requests at once; fewer while the server is slow, twice as many where a pod would be told late.")};
 }
 
 std::vector<Key> keys_of(KubernetesConfig& kubernetes) {
