@@ -31,7 +31,7 @@ void Congestion::lost(Instant asked, Instant now) {
 std::size_t Congestion::room(double needed, Duration unanswered) const {
   const bool hangs = unanswered > kHangs * slowest_;
   const bool busy = usual_ > std::max(kQuick, kFar * fastest_);
-  const double least = busy ? (hangs ? kLeast : 1) : room_;
+  const double least = busy ? static_cast<double>(hangs ? kLeast : 1) : room_;
   const double in_time = needed * seconds(hangs ? unanswered : usual_);
   return static_cast<std::size_t>(std::max(least, std::min(in_time, kBehind * most_)));
 }
