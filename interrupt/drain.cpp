@@ -143,12 +143,12 @@ DrainStep Drain::advance(Instant now) {
 }
 
 void Drain::enter(Call call) {
-  if (call == Call::Evict || call == Call::Delete) ++in_flight_;
+  if (ends_a_pod(call)) ++in_flight_;
   if (call == Call::Mark || call == Call::Event) ++courtesies_;
 }
 
 void Drain::leave(Call call) {
-  if (call == Call::Evict || call == Call::Delete) --in_flight_;
+  if (ends_a_pod(call)) --in_flight_;
   if (call == Call::Mark || call == Call::Event) --courtesies_;
 }
 
@@ -268,7 +268,7 @@ Instant Drain::due(const PodRecord& record, Tier front, Instant now) const {
 
 bool Drain::wants_delete(const PodRecord& record, Instant now) const {
   if (record.delete_forbidden || shutting_down_) return false;
-  return (record.evictions > 0 || !may_evict(record, now)) && now >= delete_at(record.pod, window_, policy_);
+  return (record.evictions > 0 || !may_evict(record, now)) && now >= last_safe(record);
 }
 
 // In answers a second: each pod that waits for its first definite one is to have it before D.
@@ -289,8 +289,7 @@ double Drain::needed_pace(Instant now) const {
 Duration Drain::unanswered(Instant now) const {
   Duration longest{};
   for (const auto& [id, flight] : flights_) {
-    if (flight.call == Call::Evict || flight.call == Call::Delete)
-      longest = std::max(longest, Duration(now - flight.asked));
+    if (ends_a_pod(flight.call)) longest = std::max(longest, Duration(now - flight.asked));
   }
   return longest;
 }

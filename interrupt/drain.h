@@ -48,6 +48,11 @@ constexpr bool streams(Call call) {
   return call == Call::Watch || call == Call::WatchNode;
 }
 
+// Granted, the pod's end begins.
+constexpr bool ends_a_pod(Call call) {
+  return call == Call::Evict || call == Call::Delete;
+}
+
 // Lower is more urgent.
 struct Order {
   std::uint64_t id = 0;

@@ -74,8 +74,8 @@ void Drain::note_congestion(const std::optional<kube::Status>& refusal, const Fl
   if (code == 0 || too_many || code == 503 || code == 504) {
     congestion_.lost(flight.asked, now);
   } else if (code < 500) {
-    const bool of_a_pod = flight.call == Call::Evict || flight.call == Call::Delete;
-    of_a_pod ? congestion_.answered_for_pod(now - flight.asked) : congestion_.answered(now - flight.asked);
+    ends_a_pod(flight.call) ? congestion_.answered_for_pod(now - flight.asked)
+                            : congestion_.answered(now - flight.asked);
   }
 }
 

@@ -117,7 +117,7 @@ class Crowd {
   }
 
   static std::string flow_of(Call call) {
-    if (call == Call::Evict || call == Call::Delete || call == Call::Mark) return "pods";
+    if (ends_a_pod(call) || call == Call::Mark) return "pods";
     return call == Call::Event ? "events" : "nodes";
   }
 
@@ -171,7 +171,7 @@ class Crowd {
   HttpReply serve(std::size_t index, const Order& order) {
     constexpr const char* kRefusal =
         R"({"kind":"Status","code":429,"message":"no","details":{"causes":[{"reason":"DisruptionBudget"}]}})";
-    if (order.call == Call::Evict || order.call == Call::Delete) {
+    if (ends_a_pod(order.call)) {
       const std::string name = name_of(order);
       Telling& telling = nodes_[index].pods.at(name);
       if (order.call == Call::Evict && telling.guarded && telling.told == kNever) {
