@@ -37,8 +37,7 @@ std::size_t Congestion::room(double needed, Duration unanswered) const {
 }
 
 Duration Congestion::patience() const {
-  const Duration first = slowest_ > Duration::zero() ? kPatience : 2 * kPatience;
-  return std::max(first * (1U << given_up_), 3 * slowest_);
+  return std::max(kPatience * (1U << given_up_), 3 * slowest_);
 }
 
 }  // namespace lastlight::interrupt

@@ -18,9 +18,9 @@ class Congestion {
   static constexpr std::size_t kFirst = 2;   // requests at once before anything was answered
   static constexpr std::size_t kLeast = 2;   // one that hangs leaves room for another
   static constexpr std::size_t kBehind = 2;  // times the most at once, for a drain that would be late
-  // With a server that has answered; twice that before. Of 200 nodes that end together before one that serves 80 to 150
-  // requests a second the last to be answered waits 4 to 9 s.
-  static constexpr Duration kPatience = std::chrono::seconds(5);
+  // Of 200 nodes that end together before a server of two processors the last to be answered waits 4 to 7 s. It lets
+  // nobody wait in its queue for more than 15 s.
+  static constexpr Duration kPatience = std::chrono::seconds(10);
   static constexpr unsigned kDoublings = 4;
   static constexpr Duration kQuick = std::chrono::milliseconds(500);  // a server that answers later has others waiting
   static constexpr int kFar = 2;    // times the quickest answer: that is the way there, not the server

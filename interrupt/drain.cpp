@@ -12,9 +12,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr unsigned kPageSize = 20;
-constexpr auto kListSilence = seconds(2);  // at first; doubled each time, up to kListSilence << kListPatience
-constexpr unsigned kListPatience = 3;
+constexpr unsigned kPageSize = 110;  // the kubelet's default
 constexpr auto kSettle = std::chrono::milliseconds(500);       // of a resumed watch: it tells at once what it missed
 constexpr auto kEachSecond = seconds(1);                       // the plan is looked at again, whatever happened
 constexpr auto kCordonFirst = std::chrono::milliseconds(250);  // what evictions wait for its reply, or a pod comes back
@@ -190,38 +188,21 @@ void Drain::order_node_watch(DrainStep& step, Instant now) {
 }
 
 void Drain::order_source(DrainStep& step, Instant now) {
-  if (watch_.in_flight && need_list_) {
-    // A server that streams a list begins at once: silence means that it never will, and no pod is known until then. Or
-    // it is that slow, so each try may be silent for longer.
-    const Duration least = heard_ ? 2 * congestion_.slowest() : patience(now);
-    const Instant silent =
-        heard_watch_ + std::max<Duration>(least, kListSilence * (1U << std::min(watch_.failures, kListPatience)));
-    if (now < silent) {
-      step.wake = std::min(step.wake, silent);
-    } else {
-      fact(Fact::Kind::WatchFailed, now, node_, "the list of pods is silent");
-      relist();
-      retry(watch_, now);
-    }
-  }
   if (watch_.in_flight) return;
   if (now < watch_.next_try) {
     step.wake = std::min(step.wake, watch_.next_try);
     return;
   }
   watch_.in_flight = true;
-  heard_watch_ = now;
   cutter_.reset();
-  const bool page = need_list_ && paged_;
   if (need_list_ && continue_.empty()) {
     for (auto& [uid, record] : pods_)
       record.seen = false;
   }
   if (!need_list_) settled_ = now == listed_at_ ? now : now + kSettle;
-  HttpRequest request = page         ? kube::list_pods(server_, node_, kPageSize, continue_)
-                        : need_list_ ? kube::stream_pods(server_, node_)
-                                     : kube::watch_pods(server_, node_, resource_version_);
-  const Call call = page ? Call::List : Call::Watch;
+  const Call call = need_list_ ? Call::List : Call::Watch;
+  HttpRequest request = need_list_ ? kube::list_pods(server_, node_, kPageSize, continue_)
+                                   : kube::watch_pods(server_, node_, resource_version_);
   watch_id_ = order(step, call, 1, std::move(request), {.call = call}, now);
 }
 

@@ -11,7 +11,9 @@
 //   - no request for a pod at or after the deadline; only its own watch event ends a pod's work, not a 404 or 409;
 //   - marking evictions and Events, the courtesies, are sent when nothing that ends a pod waits, and never take its
 //     place.
-// Eviction: KEP-85, policy/v1. Streaming list: KEP-3157, with a paged list and a watch where the server has none.
+// Eviction: KEP-85, policy/v1. The pods come as a consistent list in pages (KEP-2340: of a cache that is indexed by
+// node), then as a watch from where it ended. Not as a streaming list (KEP-3157): for that the server goes through all
+// pods of the cluster for each node, and counts it as ten requests.
 // Bounds: kMaxPods pods, max_in_flight evictions and deletes at once (at a busy server fewer, or at most twice as many
 // where a pod would be told late: congestion.h) and kBeside requests beside them (kLastChances of them are DELETEs at
 // D that found no room), one line per watch, kMaxFacts facts not yet taken, kMaxEvents Events.
@@ -311,11 +313,9 @@ class Drain {
   bool shutting_down_ = false;  // the kubelet stops the pods by itself
   std::optional<Instant> held_until_;
 
-  Once watch_;             // whichever of stream, page and watch is next or in flight
+  Once watch_;             // whichever of page and watch is next or in flight
   bool need_list_ = true;  // nothing to watch from
-  bool paged_ = false;     // the server has no streaming list
   std::uint64_t watch_id_ = 0;
-  Instant heard_watch_{};
   Instant listed_at_{};
   Instant settled_{};  // from then on a watch that was resumed has caught up
   Once node_watch_;

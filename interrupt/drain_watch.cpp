@@ -68,11 +68,7 @@ void Drain::on_watch_end(const HttpReply& reply, Instant now) {
     relist();
     return;
   }
-  if (denied(status) && need_list_ && !paged_) {
-    paged_ = true;  // no streaming list here, or not for us: ask in pages at once
-    return;
-  }
-  if (denied(status) && !need_list_) need_list_ = true;  // it does not like our resourceVersion
+  if (denied(status)) need_list_ = true;  // it does not like our resourceVersion
   if (!reply.ok() && watch_.failures == 0) {
     fact(Fact::Kind::WatchFailed, now, node_, kube::describe(reply));
   }
@@ -111,7 +107,6 @@ DrainStep Drain::on_watch_bytes(std::uint64_t id, std::string_view bytes, Instan
     return advance(now);
   }
   if (id != watch_id_ || !watch_.in_flight) return advance(now);
-  heard_watch_ = now;
   settled_ = std::min(settled_, now);
   const std::uint64_t oversized = cutter_.oversized();
   cutter_.feed(bytes, [&](std::string_view line) {
@@ -138,7 +133,6 @@ void Drain::on_line(std::string_view line, Instant now) {
   watch_answers(now);
   if (event->pod) on_pod(*event->pod, event->type == kube::WatchEvent::Type::Deleted, now);
   if (!event->resource_version.empty()) resource_version_ = event->resource_version;
-  if (event->initial_events_end && need_list_) list_ended(now);
 }
 
 // After an outage the watch may be the first to be answered: the cordon must not sit out its back-off meanwhile.

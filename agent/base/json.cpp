@@ -54,18 +54,35 @@ struct FirstError : nlohmann::json_sax<Json> {
   }
 };
 
-}  // namespace
-
-std::expected<Json, std::string> parse_json(std::string_view text, JsonLimits limits) {
+std::expected<Json, std::string> parse_within(std::string_view text, JsonLimits limits,
+                                              const Json::parser_callback_t& keeps) {
   if (text.size() > limits.bytes) return std::unexpected("longer than " + std::to_string(limits.bytes) + " bytes");
   if (nesting(text) > limits.depth) {
     return std::unexpected("nested deeper than " + std::to_string(limits.depth) + " levels");
   }
-  Json json = Json::parse(text.begin(), text.end(), nullptr, false);
+  Json json = Json::parse(text.begin(), text.end(), keeps, false);
   if (!json.is_discarded()) return json;
   FirstError error;
   Json::sax_parse(text.begin(), text.end(), &error);
   return std::unexpected(error.message);
+}
+
+}  // namespace
+
+std::expected<Json, std::string> parse_json(std::string_view text, JsonLimits limits) {
+  return parse_within(text, limits, nullptr);
+}
+
+std::expected<Json, std::string> parse_json_list(std::string_view text, std::string_view key,
+                                                 const std::function<void(const Json&)>& each, JsonLimits limits) {
+  constexpr int kOfRoot = 1, kOfItem = 2;
+  bool in_list = false;
+  return parse_within(text, limits, [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (event == Json::parse_event_t::key && depth == kOfRoot) in_list = string_or_empty(&parsed) == key;
+    if (event != Json::parse_event_t::object_end || depth != kOfItem || !in_list) return true;
+    each(parsed);
+    return false;
+  });
 }
 
 std::string dump_json(const Json& json) {

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
@@ -26,6 +27,11 @@ struct JsonLimits {
 };
 
 std::expected<Json, std::string> parse_json(std::string_view text, JsonLimits limits = {});
+
+// A document with a list under a key of its root, as the API server's lists of objects: each item that is an object is
+// handed over as it has been read and is not kept. Returned is the rest. After an error what was handed over is void.
+std::expected<Json, std::string> parse_json_list(std::string_view text, std::string_view key,
+                                                 const std::function<void(const Json&)>& each, JsonLimits limits = {});
 
 // One line; bytes that are not UTF-8 become U+FFFD, so that printing cannot fail.
 std::string dump_json(const Json& json);

@@ -60,12 +60,6 @@ HttpRequest as_watch(HttpRequest out) {
   return out;
 }
 
-HttpRequest stream_pods(const Server& server, std::string_view node) {
-  return as_watch(request(server, "GET",
-                          pods_of(node) + "&watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan"
-                                          "&allowWatchBookmarks=true"));
-}
-
 HttpRequest watch_pods(const Server& server, std::string_view node, std::string_view resource_version) {
   return as_watch(
       request(server, "GET",

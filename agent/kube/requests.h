@@ -24,8 +24,6 @@ struct PodRef {
   std::string uid;
 };
 
-// KEP-3157: the pods of one node as a stream, first those that exist (up to a bookmark), then every change.
-HttpRequest stream_pods(const Server& server, std::string_view node);
 // Every change after this resourceVersion.
 HttpRequest watch_pods(const Server& server, std::string_view node, std::string_view resource_version);
 // One page of the pods of a node; `continue_token` empty for the first.

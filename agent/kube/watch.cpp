@@ -23,10 +23,7 @@ std::expected<WatchEvent, std::string> read_event(std::string_view line,
     return event;
   }
   event.resource_version = string_at(*object, "metadata", "resourceVersion");
-  if (type == "BOOKMARK") {
-    event.initial_events_end = string_at(*object, "metadata", "annotations", "k8s.io/initial-events-end") == "true";
-    return event;
-  }
+  if (type == "BOOKMARK") return event;
   if (type == "ADDED") {
     event.type = WatchEvent::Type::Added;
   } else if (type == "MODIFIED") {
@@ -87,18 +84,16 @@ std::expected<WatchEvent, std::string> read_node_watch_event(std::string_view li
 }
 
 std::expected<PodPage, std::string> read_pod_page(std::string_view body) {
-  const auto json = parse_json(body, {.bytes = kMaxPage});
+  PodPage page;
+  const auto take = [&page](const Json& item) {
+    if (auto pod = read_pod(item)) page.pods.push_back(std::move(*pod));
+  };
+  const auto json = parse_json_list(body, "items", take, {.bytes = kMaxPage});
   if (!json) return std::unexpected(json.error());
   const Json* items = find(*json, "items");
   if (!items || !(items->is_array() || items->is_null())) return std::unexpected("a pod list without items");
-  PodPage page;
   page.continue_token = string_at(*json, "metadata", "continue");
   page.resource_version = string_at(*json, "metadata", "resourceVersion");
-  if (items->is_array()) {
-    for (const Json& item : *items) {
-      if (auto pod = read_pod(item)) page.pods.push_back(std::move(*pod));
-    }
-  }
   return page;
 }
 

@@ -41,7 +41,6 @@ struct WatchEvent {
   std::optional<Pod> pod;        // Added, Modified, Deleted of a pod
   std::optional<Node> node;      // of a node
   std::string resource_version;  // empty for Error
-  bool initial_events_end = false;
   Status status;  // Error
 };
 

@@ -15,6 +15,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import datetime
 import http.client
 import json
 import os
@@ -275,21 +276,26 @@ def read_requests(control_plane, since, wanted):
     return [each for each in control_plane.audit.requests(since=since) if wanted(each)]
 
 
-def ended_of(control_plane, since):
-    """{pod's name: when kwok, as the kubelet does, removed it}"""
-    return {each.name: each.received for each in control_plane.audit.requests(since=since, user="kwok", verb="delete", resource="pods")}
+def deletions_of(control_plane, since):
+    """{pod's name: when its deletion was asked for}, by the object that kwok, as the kubelet does, removed in the end; a second late at most"""
+    found = {}
+    for each in control_plane.audit.requests(since=since, user="kwok", verb="delete", resource="pods"):
+        ends = each.response.get("metadata", {}).get("deletionTimestamp")
+        if ends:  # the grace is 0 by then, and the instant without it
+            found[each.name] = datetime.datetime.fromisoformat(ends).timestamp() + 1 - each.response["metadata"].get("deletionGracePeriodSeconds", 0)
+    return found
 
 
-def told_of(requests, ended):
-    """An eviction that its sender gave up may be granted all the same: then the pod was told before it ended."""
+def told_of(requests, deletions):
+    """An eviction that its sender gave up may be granted all the same: then the pod itself says when."""
     told = {}
     for each in requests:
         evicts = each.subresource == "eviction" and each.code in (200, 201)  # a marking one comes after the DELETE that told
         if evicts or (each.verb == "delete" and each.resource == "pods" and each.code in (200, 202)):
             told.setdefault(each.name, each.finished)
     for each in requests:
-        if each.subresource == "eviction" and each.code == 504 and each.name in ended:
-            told.setdefault(each.name, ended[each.name])
+        if each.subresource == "eviction" and each.code == 504 and each.name in deletions:
+            told.setdefault(each.name, deletions[each.name])
     return told
 
 
@@ -350,7 +356,7 @@ def drain_by_agents(control_plane, binary, folder, size, steps):
         flow = flow_counts(control_plane) - flow  # without what is none
         steps.done("drained by the agents")
     requests = read_requests(control_plane, since, lambda each: each.user == USER and not of_self_check(each))
-    return Drained(len(agents), requests, told_of(requests, ended_of(control_plane, since)), used, took), agents, peaks.anonymous, flow, probe
+    return Drained(len(agents), requests, told_of(requests, deletions_of(control_plane, since)), used, took), agents, peaks.anonymous, flow, probe
 
 
 def drain_by_kubectl(control_plane, size, steps):
@@ -366,7 +372,7 @@ def drain_by_kubectl(control_plane, size, steps):
     used, took = processor_seconds(server) - before, time.time() - since
     steps.done("drained by kubectl")
     requests = read_requests(control_plane, since, lambda each: each.user_agent.startswith("kubectl/"))
-    return Drained(len(names), requests, told_of(requests, ended_of(control_plane, since)), used, took)
+    return Drained(len(names), requests, told_of(requests, deletions_of(control_plane, since)), used, took)
 
 
 def play(control_plane, binary, folder, size):

@@ -150,9 +150,9 @@ def test_a_notice_drains_the_node_as_the_record_shows(control_plane, drain, agen
     check_promises(control_plane, run)
     refused = [each for each in run.requests if each.subresource == "eviction" and each.code == 429]
     assert found["requests"] <= len(run.work.evictable()) + 12 + len(refused) + 3 * found["guarded"]
-    # Cordoned by the first request after the notice, within one poll; the watch is opened beside it, on its own connection.
+    # Cordoned by the first request after the notice, within one poll; the pods are listed beside it, on a connection of their own.
     after = [each for each in run.requests if each.received >= run.shown.wall]
-    first = next(each for each in after if (each.verb, each.resource) != ("watch", "pods"))
+    first = next(each for each in after if (each.verb, each.resource) != ("list", "pods"))
     assert (first.verb, first.resource, first.name, first.code) == ("patch", "nodes", run.work.node, 200)
     assert found["cordon after notice"] <= POLL + 0.1 + run.delay
     watched = next(event for event in run.seen if event.kind == "Node" and event.name == run.work.node and event.object["spec"].get("unschedulable"))
@@ -187,7 +187,7 @@ def test_an_api_server_that_is_away_for_a_part_of_the_window(control_plane, drai
     run = drain("drain-outage", population, during=outage)
     found = show(capsys, run)
     check_promises(control_plane, run, denies_until=away[1] + 5)
-    # The cordon is among the first to be answered, within the longest back-off of the server's return; the watch is retried beside it.
+    # The cordon is among the first to be answered, within the longest back-off of the server's return; the list is retried beside it.
     after = [each for each in run.requests if each.received >= away[0] and each.code != 403]
     cordon = next(each for each in after if each.verb == "patch" and each.resource == "nodes")
     assert (cordon.name, cordon.code) == (run.work.node, 200)

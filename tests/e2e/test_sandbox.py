@@ -334,9 +334,8 @@ def test_a_watch_ends_by_its_timeout_and_can_be_cut(api, kubectl):
         watch.next()
 
 
-def test_an_api_server_without_streaming_lists(api, kubectl):
-    kubectl.admin(watch_list=False)
-    assert Watch(api, STREAMING).reply.status == 422
+def test_a_streaming_list_wants_to_be_not_older(api):
+    assert Watch(api, "sendInitialEvents=true").reply.status == 422
 
 
 # --- evictions and the kubelet

@@ -3,7 +3,6 @@
     python3 tests/sandbox/apiserver.py --port 8001 --token secret
     curl -d '{"fault": {"kind": "status", "status": 500, "seconds": 20, "path": "/api/v1/pods"}}' .../admin/state   faults.py
     curl -d '{"token": "next"}' ...        the token that is valid from now on: every other is answered 401
-    curl -d '{"watch_list": false}' ...    an API server without streaming lists: sendInitialEvents is answered 422
     curl -d '{"budget": {"name": "ledger", "allowed": 1}}' ...
     curl -d '{"forget_history": true}' ... running watches get 410 Gone, and so does every older resourceVersion
     curl -d '{"end_watches": true}' ...    running watches are ended in the middle of their stream
@@ -61,7 +60,6 @@ class ApiServer(Served):
     def __init__(self, cluster=None, token="demo-token", port=0):
         self.cluster = cluster or Cluster()
         self.token = token
-        self.watch_list = True
         self.watch_epoch = 0
         self._pages = {}
         super().__init__(port)
@@ -72,7 +70,6 @@ class ApiServer(Served):
 
     def configure(self, wanted):
         self.token = str(wanted.pop("token", self.token))
-        self.watch_list = bool(wanted.pop("watch_list", self.watch_list))
         budget = wanted.pop("budget", None)
         with self.cluster.changed:
             if budget is not None:

@@ -14,9 +14,8 @@ _BOOKMARK_EVERY = 10.0  # seconds; kube-apiserver takes a minute
 def serve(exchange, server, keep):
     query = exchange.query
     streaming_list = query.get("sendInitialEvents") in ("1", "true")
-    if streaming_list and (not server.watch_list or query.get("resourceVersionMatch") != "NotOlderThan"):
-        raise Refused(422, "Invalid", "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled "
-                      "and resourceVersionMatch is NotOlderThan")
+    if streaming_list and query.get("resourceVersionMatch") != "NotOlderThan":
+        raise Refused(422, "Invalid", "sendInitialEvents requires resourceVersionMatch to be NotOlderThan")
     bookmarks = query.get("allowWatchBookmarks") in ("1", "true")
     timeout = float(query.get("timeoutSeconds") or 3600)
     from_list = int(query.get("resourceVersion") or 0)

@@ -25,7 +25,7 @@ using namespace std::chrono_literals;
 class Crowd {
  public:
   static constexpr std::size_t kPods = 12, kLarge = 110, kLargeNodes = 4, kSeats = 45;
-  static constexpr auto kWindow = 60s, kWithin = 10s;
+  static constexpr auto kWindow = 60s, kWithin = 10s, kEnds = 1s;
   static constexpr std::int64_t kGrace = 30, kGuardedGrace = 15;
 
   struct Telling {
@@ -163,7 +163,7 @@ class Crowd {
     if (waiting.order.call == Call::WatchNode) return;
     if (waiting.order.call == Call::Watch) {
       node.watch = waiting.order.id;
-      return take(waiting.node, node.drain->on_watch_bytes(waiting.order.id, listed(node), now_));
+      return take(waiting.node, node.drain->on_watch_bytes(waiting.order.id, changed(node), now_));
     }
     take(waiting.node, node.drain->on_reply(waiting.order.id, answer, now_));
   }
@@ -180,16 +180,17 @@ class Crowd {
       }
       if (telling.told == kNever) {
         telling.told = now_;
-        at(now_ + 1s, [this, index, line = line_of("DELETED", name, telling)] {
+        at(now_ + kEnds, [this, index, line = line_of("DELETED", name, telling)] {
           Node& node = nodes_[index];
           if (node.watch != 0) take(index, node.drain->on_watch_bytes(node.watch, line, now_));
         });
       }
     }
+    if (order.call == Call::List) return {.status = 200, .headers = {}, .body = listed(nodes_[index]), .error = {}};
     return {.status = 200, .headers = {}, .body = R"({"metadata":{"name":"node"}})", .error = {}};
   }
 
-  static std::string line_of(const char* type, const std::string& name, const Telling& telling) {
+  static Json pod_of(const std::string& name, const Telling& telling) {
     Json pod = {{"metadata", Json{{"namespace", "shop"}, {"name", name}, {"uid", name}}},
                 {"spec", Json{{"terminationGracePeriodSeconds", telling.guarded ? kGuardedGrace : kGrace}}},
                 {"status", Json{{"phase", "Running"}}}};
@@ -197,15 +198,28 @@ class Crowd {
       pod["metadata"]["deletionTimestamp"] = "2017-09-18T08:22:00Z";
       pod["metadata"]["deletionGracePeriodSeconds"] = kGuardedGrace;
     }
-    return dump_json(Json{{"type", type}, {"object", pod}}) + "\n";
+    return pod;
+  }
+
+  static std::string line_of(const char* type, const std::string& name, const Telling& telling) {
+    return dump_json(Json{{"type", type}, {"object", pod_of(name, telling)}}) + "\n";
   }
 
   static std::string listed(const Node& node) {
-    std::string lines;
+    Json items = Json::array();
     for (const auto& [name, telling] : node.pods)
-      lines += line_of("ADDED", name, telling);
-    const Json end = {{"resourceVersion", "5"}, {"annotations", Json{{"k8s.io/initial-events-end", "true"}}}};
-    return lines + dump_json(Json{{"type", "BOOKMARK"}, {"object", Json{{"metadata", end}}}}) + "\n";
+      items.push_back(pod_of(name, telling));
+    return dump_json(Json{{"metadata", Json{{"resourceVersion", "5"}}}, {"items", items}});
+  }
+
+  // Since the list.
+  std::string changed(const Node& node) const {
+    std::string lines;
+    for (const auto& [name, telling] : node.pods) {
+      if (telling.told != kNever)
+        lines += line_of(telling.told + kEnds <= now_ ? "DELETED" : "MODIFIED", name, telling);
+    }
+    return lines;
   }
 
   const Duration cost_;

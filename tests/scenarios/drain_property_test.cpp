@@ -51,7 +51,6 @@ TEST_CASE("property: thousands of random nodes, every evictable pod is told in t
     }
     w.faults.failure = w.uniform() < 0.5 ? 0 : w.uniform() * 0.3;
     w.faults.watch_break = w.uniform() < 0.7 ? 0 : 0.1;
-    w.faults.streaming = w.uniform() < 0.7;
     w.faults.gone_410 = w.uniform() < 0.3;
     w.faults.latency = std::chrono::milliseconds(w.between(1, 200));
     // Killed, and started again from what it had saved.

@@ -56,7 +56,6 @@ struct ModelPod {
 struct Faults {
   double failure = 0;  // of each request: 500, or no reply, or a lost reply of a success
   Instant down_from{}, down_to{};
-  bool streaming = true;
   bool no_lists = false;
   bool forbid_evict = false, forbid_delete = false;
   bool namespace_ends = false;
@@ -303,7 +302,7 @@ struct World {
       case Call::Event:
         return {.status = 201, .headers = {}, .body = {}, .error = {}};
       case Call::Watch:
-        return stream(order, path);
+        return stream(order);
       case Call::List:
         return page(path);
       case Call::Evict:
@@ -313,27 +312,20 @@ struct World {
     return {};
   }
 
-  HttpReply stream(const Order& order, const std::string& path) {
-    const bool initial = path.find("sendInitialEvents=true") != std::string::npos;
-    if (initial && !faults.streaming) return {.status = 422, .headers = {}, .body = {}, .error = {}};
+  HttpReply stream(const Order& order) {
     watch = order.id;
-    if (!initial && std::exchange(faults.gone_410, false)) {
+    if (std::exchange(faults.gone_410, false)) {
       deliver(order.id, R"({"type":"ERROR","object":{"kind":"Status","code":410,"reason":"Expired"}})"
                         "\n");
       return {.status = -1, .headers = {}, .body = {}, .error = {}};
     }
-    // A resumed watch owes every change since; the model sends the state as it is, which says the same.
+    // It owes every change since; the model sends the state as it is, which says the same.
     for (const ModelPod& p : pods) {
-      if (p.name.empty() || (initial && p.gone) || now < noticed + p.binds_in) continue;
-      deliver(order.id,
-              event(p.gone    ? "DELETED"
-                    : initial ? "ADDED"
-                              : "MODIFIED",
-                    p),
-              p.terminating ? p.uid : std::string{});
+      if (p.name.empty() || now < noticed + p.binds_in) continue;
+      deliver(order.id, event(p.gone ? "DELETED" : "MODIFIED", p), p.terminating ? p.uid : std::string{});
     }
     deliver(order.id, R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":")" + std::to_string(++version) +
-                          (initial ? R"(","annotations":{"k8s.io/initial-events-end":"true"}}}})" : R"("}}})") + "\n");
+                          R"("}}})" + "\n");
     return {.status = -1, .headers = {}, .body = {}, .error = {}};
   }
 

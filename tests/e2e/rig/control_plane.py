@@ -44,6 +44,7 @@ AUDIT_POLICY = {
         {"level": "None", "resources": [{"group": "coordination.k8s.io"}]},
         {"level": "None", "nonResourceURLs": ["/readyz*", "/livez*", "/healthz*"]},
         {"level": "Request", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods/eviction"]}]},
+        {"level": "RequestResponse", "users": ["kwok"], "verbs": ["delete"], "resources": [{"group": "", "resources": ["pods"]}]},
         {"level": "Request", "verbs": ["delete", "deletecollection"], "resources": [{"group": "", "resources": ["pods"]}]},
         {"level": "RequestResponse", "verbs": ["patch", "update"], "resources": [{"group": "", "resources": ["nodes"]}]},
         {"level": "Request", "userGroups": ["system:serviceaccounts"], "verbs": ["create", "patch", "update"]},

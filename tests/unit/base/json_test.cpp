@@ -49,6 +49,20 @@ TEST_CASE("size and depth are bounded") {
   CHECK(parse_json("[1] ", {.bytes = 3}).error() == "longer than 3 bytes");
 }
 
+TEST_CASE("the items of a list are handed over one by one and not kept") {
+  std::vector<std::string> names;
+  const auto take = [&names](const Json& item) { names.push_back(string_at(item, "metadata", "name")); };
+  const auto rest = parse_json_list(
+      R"({"kind":"L","metadata":{"a":{"name":"no"}},"items":[{"metadata":{"name":"x"}},7,{"items":[{}]},[{}]],"more":[{}]})",
+      "items", take);
+  REQUIRE(rest);
+  CHECK(names == std::vector<std::string>{"x", ""});
+  CHECK(*rest == *parse_json(R"({"kind":"L","metadata":{"a":{"name":"no"}},"items":[7,[{}]],"more":[{}]})"));
+  CHECK(parse_json_list(R"({"items":null})", "items", take)->at("items").is_null());
+  CHECK(parse_json_list(R"({"items":[{"a":1},})", "items", take).error().find("not JSON at byte") != std::string::npos);
+  CHECK_FALSE(parse_json_list("[[[]]]", "items", take, {.depth = 2}));
+}
+
 TEST_CASE("printing replaces what is no UTF-8") {
   CHECK(dump_json(Json{{"a", "x\xff"}}) == "{\"a\":\"x\xef\xbf\xbd\"}");
 }

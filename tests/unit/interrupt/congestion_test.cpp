@@ -88,7 +88,7 @@ TEST_CASE("patience doubles with each round that was given up, ends with an answ
     congestion.lost(kStart + i * 10s, kStart + (i + 1) * 10s);
   CHECK(congestion.patience() == 160s);
   congestion.answered(100ms);
-  CHECK(congestion.patience() == 5s);
+  CHECK(congestion.patience() == 10s);
   congestion.answered(4s);
   CHECK(congestion.patience() == 12s);
   CHECK(congestion.slowest() == 4s);

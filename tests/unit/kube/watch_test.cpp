@@ -58,11 +58,10 @@ TEST_CASE("a pod is read from its event") {
 }
 
 TEST_CASE("bookmarks, errors and garbage are told apart") {
-  const auto end = read_watch_event(
-      R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9","annotations":{"k8s.io/initial-events-end":"true"}}}})");
-  REQUIRE(end);
-  CHECK(end->initial_events_end);
-  CHECK(end->resource_version == "9");
+  const auto bookmark = read_watch_event(R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}})");
+  REQUIRE(bookmark);
+  CHECK(bookmark->type == WatchEvent::Type::Bookmark);
+  CHECK(bookmark->resource_version == "9");
   const auto gone = read_watch_event(R"({"type":"ERROR","object":{"code":410,"reason":"Expired"}})");
   REQUIRE(gone);
   CHECK(gone->status.code == 410);

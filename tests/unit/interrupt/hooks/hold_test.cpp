@@ -12,11 +12,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr const char* kPods =
-    R"({"type":"ADDED","object":{"metadata":{"namespace":"a","name":"p","uid":"u","resourceVersion":"1"},)"
-    R"("spec":{"terminationGracePeriodSeconds":15},"status":{"phase":"Running"}}})"
-    "\n"
-    R"({"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"2","annotations":{"k8s.io/initial-events-end":"true"}}}})"
-    "\n";
+    R"({"metadata":{"resourceVersion":"2"},"items":[{"metadata":{"namespace":"a","name":"p","uid":"u"},)"
+    R"("spec":{"terminationGracePeriodSeconds":15},"status":{"phase":"Running"}}]})";
 
 bool evicts(const DrainStep& step) {
   return std::ranges::any_of(step.orders, [](const Order& order) { return order.call == Call::Evict; });
@@ -32,10 +29,11 @@ TEST_CASE("a hold delays evictions only, and is bounded by the pod's own last in
   notice.deadline = start + 120s;
   notice.id = "n";
   const DrainStep first = drain.start({.notice = notice, .noticed = start, .node = "node"}, start);
-  const auto watch = std::ranges::find(first.orders, Call::Watch, &Order::call);
-  REQUIRE(watch != first.orders.end());
+  const auto list = std::ranges::find(first.orders, Call::List, &Order::call);
+  REQUIRE(list != first.orders.end());
   drain.hold(start + 30s);
-  CHECK_FALSE(evicts(drain.on_watch_bytes(watch->id, kPods, start + 1s)));
+  const HttpReply pods{.status = 200, .headers = {}, .body = kPods, .error = {}};
+  CHECK_FALSE(evicts(drain.on_reply(list->id, pods, start + 1s)));
   const DrainStep waiting = drain.tick(start + 29s);
   CHECK_FALSE(evicts(waiting));
   CHECK(waiting.wake <= start + 30s);
