@@ -421,6 +421,42 @@ TEST_CASE("the kubelet shuts down by itself: every pod is evicted once, nothing 
   CHECK(w.drain->outcome().joined == 1);
 }
 
+TEST_CASE("a managed node group that drains the node as well is joined: what it evicts is not evicted again") {
+  World w(25);
+  w.pods = {pod(0), pod(1), pod(2)};
+  w.pods[0].budget = w.pods[1].budget = true;
+  w.later(5s, [&w] {  // its eviction came when the budget allowed one, and ours was refused
+    ModelPod& evicted = w.pods[0];
+    evicted.terminating = true;
+    evicted.told_at = w.now;
+    evicted.told_grace = evicted.grace;
+    w.changed(evicted, "MODIFIED");
+    w.stop(evicted);
+    return w.drain->tick(w.now);
+  });
+  w.run(60s);
+  CHECK(w.drain->outcome().joined == 1);
+  CHECK(w.drain->outcome().deleted == 1);
+  CHECK(w.drain->outcome().evicted == 1);
+  CHECK(w.pods[0].deletes == 0);
+  CHECK(w.pods[0].markings == 0);
+  CHECK(w.pods[0].told_grace == 15);
+  CHECK(w.drain->drained());
+}
+
+TEST_CASE("an API server that says to come back in ten minutes is asked at D all the same") {
+  World w(26);
+  w.pods = {pod(0), pod(1)};
+  w.faults.evict_later = 600;
+  w.run(60s);
+  for (const ModelPod& p : w.pods) {
+    CHECK(p.by_delete);
+    CHECK(p.told_grace == 15);
+    CHECK(p.told_at - (w.deadline - 18s) < 1s);
+    CHECK(p.evictions == 1);
+  }
+}
+
 TEST_CASE("an agent killed in any phase and started again goes on: nothing twice, nothing forgotten") {
   for (const Duration killed : std::initializer_list<Duration>{0ms, 3ms, 8ms, 14ms, 300ms, 10s, 42s, 42s + 7ms, 50s}) {
     INFO("killed after " << std::chrono::duration_cast<std::chrono::milliseconds>(killed).count() << " ms");

@@ -59,8 +59,9 @@ struct Faults {
   bool no_lists = false;
   bool forbid_evict = false, forbid_delete = false;
   bool namespace_ends = false;
-  double watch_break = 0;  // of each delivered event
-  bool gone_410 = false;   // the first resumed watch is told that history is lost
+  unsigned evict_later = 0;  // seconds that every eviction is told to wait (Retry-After)
+  double watch_break = 0;    // of each delivered event
+  bool gone_410 = false;     // the first resumed watch is told that history is lost
   bool events_hang = false;
   Duration latency = 5ms;
 };
@@ -427,6 +428,10 @@ struct World {
                 .headers = {},
                 .body = R"({"kind":"Status","code":403,"details":{"causes":[{"reason":"NamespaceTerminating"}]}})",
                 .error = {}};
+      }
+      if (faults.evict_later > 0) {
+        return {
+            .status = 429, .headers = {{"Retry-After", std::to_string(faults.evict_later)}}, .body = {}, .error = {}};
       }
       if (p.never) return {.status = 500, .headers = {}, .body = "more than one PodDisruptionBudget", .error = {}};
       const bool refused =
