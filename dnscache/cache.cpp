@@ -154,9 +154,8 @@ void Cache::set_budget(Bytes budget, Instant now) {
     evict_one(now);
 }
 
-void Cache::put(ByteView key, const Answer& answer, Duration ttl, Instant now) {
+void Cache::put(ByteView key, std::uint64_t hash, const Answer& answer, Duration ttl, Instant now) {
   if (ttl <= Duration{0}) return;
-  const std::uint64_t hash = hash_octets(key, seed_);
   const Index present = locate(key, hash);
   bool to_main = false;
   std::uint32_t hits = 0;
@@ -291,6 +290,17 @@ void Cache::evict_small(Instant now) {
   remember(at(index).hash);
   ++counters_.evicted;
   erase_at(index);
+  approach_eviction();
+}
+
+// What lay untouched for as long as the queue is long is far away. When the next is evicted, its entry, its slot and
+// its block are to be here, and its successor's entry, which leads to that one's.
+void Cache::approach_eviction() const {
+  if (small_.oldest == kNone) return;
+  const Entry& next = at(small_.oldest);
+  table_.prefetch(next.hash);
+  __builtin_prefetch(next.block.get());
+  if (next.newer != kNone) __builtin_prefetch(&at(next.newer));
 }
 
 // The oldest of the main queue that was not used since it was last here. Each pass takes one from a count of at most

@@ -58,7 +58,8 @@ class Cache {
 
   // Keeps the answer for `ttl` (nothing happens for 0). A failure never takes the place of an answer that is fresh or
   // in its stale window (RFC 8767 s5; a broken upstream must not take away what works).
-  void put(ByteView key, const Answer& answer, Duration ttl, Instant now);
+  void put(ByteView key, const Answer& answer, Duration ttl, Instant now) { put(key, hash_of(key), answer, ttl, now); }
+  void put(ByteView key, std::uint64_t hash, const Answer& answer, Duration ttl, Instant now);
   // Asking again failed: not due for `wait` (RFC 8767 s5, the failure recheck timer).
   void postpone(ByteView key, Duration wait, Instant now);
 
@@ -155,6 +156,7 @@ class Cache {
   void evict_one(Instant now);
   void evict_small(Instant now);
   void evict_main(Instant now);
+  void approach_eviction() const;
   void remember(std::uint64_t hash);
   bool remembered(std::uint64_t hash);
   Fifo& fifo(Queue queue) { return queue == Queue::Small ? small_ : main_; }

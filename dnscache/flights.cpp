@@ -1,32 +1,24 @@
 #include "dnscache/flights.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace lastlight::dns {
 
-namespace {
-
-std::string_view as_text(ByteView key) {
-  return {reinterpret_cast<const char*>(key.data()), key.size()};
-}
-
-}  // namespace
-
-std::size_t Flights::Hash::operator()(std::string_view key) const {
-  return hash_octets({reinterpret_cast<const std::uint8_t*>(key.data()), key.size()}, seed);
-}
-
 Flights::Flights(const Limits& limits, std::uint64_t hash_seed)
-    : limits_(limits), admission_(limits.per_client, limits.flights, hash_seed ^ 1), by_key_(16, Hash{hash_seed}) {}
+    : limits_(limits), admission_(limits.per_client, limits.flights, hash_seed) {}
 
-std::optional<FlightId> Flights::find(ByteView key) const {
-  const auto found = by_key_.find(as_text(key));
-  if (found == by_key_.end()) return std::nullopt;
-  return found->second;
+std::optional<FlightId> Flights::find(ByteView key, std::uint64_t hash) const {
+  const auto slot = by_key_.find(hash, [&](PlaceTable::Place at) {
+    const Flight& flight = flights_.in(at);
+    return flight.hash == hash && std::ranges::equal(flight.key, key);
+  });
+  if (slot == PlaceTable::kNone) return std::nullopt;
+  return flights_.id_in(slot);
 }
 
 std::expected<void, Flights::Full> Flights::join(FlightId id, const Query& query, const Client& client, Instant now) {
-  Flight& flight = flights_.at(id);
+  Flight& flight = *flights_.find(id);
   if (flight.waiters.size() >= limits_.waiters || waiting_ >= kWaitersPerFlight * limits_.flights) {
     return std::unexpected(Full::Waiters);
   }
@@ -35,30 +27,44 @@ std::expected<void, Flights::Full> Flights::join(FlightId id, const Query& query
   return {};
 }
 
-std::expected<FlightId, Flights::Full> Flights::open(ByteView key, std::uint32_t zone, const Query& query,
-                                                     const Client& client, Instant now, Duration patience) {
-  if (flights_.size() < limits_.flights && !admission_.may_take(client.peer.address, flights_.size())) {
-    return std::unexpected(Full::Client);
-  }
-  const auto id = open_alone(key, zone, now, patience);
-  if (id) wait(flights_.at(*id), query, client, now);
+std::expected<FlightId, Flights::Full> Flights::open(ByteView key, std::uint64_t hash, std::uint32_t zone,
+                                                     const Query& query, const Client& client, Instant now,
+                                                     Duration patience) {
+  if (flights_.size() >= limits_.flights) return std::unexpected(Full::Flights);
+  if (!admission_.may_take(client.peer.address, flights_.size())) return std::unexpected(Full::Client);
+  const FlightId id = take_off(key, hash, zone, now, patience);
+  wait(*flights_.find(id), query, client, now);
   return id;
 }
 
-std::expected<FlightId, Flights::Full> Flights::open_alone(ByteView key, std::uint32_t zone, Instant now,
-                                                           Duration patience) {
+std::expected<FlightId, Flights::Full> Flights::open_alone(ByteView key, std::uint64_t hash, std::uint32_t zone,
+                                                           Instant now, Duration patience) {
   if (flights_.size() >= limits_.flights) return std::unexpected(Full::Flights);
-  const FlightId id = ++last_;
-  Flight& flight = flights_[id];
+  return take_off(key, hash, zone, now, patience);
+}
+
+FlightId Flights::take_off(ByteView key, std::uint64_t hash, std::uint32_t zone, Instant now, Duration patience) {
+  const FlightId id = places_.issue();
+  Flight& flight = flights_.put(id);
   flight.key.assign(key.begin(), key.end());
+  flight.hash = hash;
   flight.zone = zone;
   flight.opened = now;
   flight.due = now + patience;
+  flight.overdue = false;
+  flight.waiters.clear();
   if (!key.empty()) {
-    by_key_.emplace(as_text(key), id);
-    due_.emplace_hint(due_.end(), flight.due, id);  // most are the latest yet
+    by_key_.insert(hash, static_cast<PlaceTable::Place>(slot_of(id)));
+    due_.add(flight.due, id);
   }
   return id;
+}
+
+void Flights::settle_due() {
+  due_.settle(flights_.size(), [this](Instant, FlightId id) {
+    const Flight* flight = flights_.find(id);
+    return flight != nullptr && !flight->overdue;
+  });
 }
 
 void Flights::wait(Flight& flight, const Query& query, const Client& client, Instant now) {
@@ -75,34 +81,35 @@ void Flights::leave(const Flight& flight, Instant now) {
   waiting_ -= flight.waiters.size();
 }
 
-std::optional<Flight> Flights::close(FlightId id, Instant now) {
-  auto node = flights_.extract(id);
-  if (node.empty()) return std::nullopt;
-  Flight flight = std::move(node.mapped());
-  if (const auto found = by_key_.find(as_text(flight.key)); found != by_key_.end()) by_key_.erase(found);
-  due_.erase({flight.due, id});
-  leave(flight, now);
-  return flight;
+const Flight* Flights::close(FlightId id, Instant now) {
+  Flight* flight = flights_.find(id);
+  if (flight == nullptr) return nullptr;
+  std::swap(closed_, *flight);
+  if (!closed_.key.empty()) by_key_.erase(closed_.hash, static_cast<PlaceTable::Place>(slot_of(id)));
+  flights_.erase(id);
+  places_.give_back(id);
+  settle_due();
+  leave(closed_, now);
+  return &closed_;
 }
 
 std::vector<Flight> Flights::close_all(Instant now) {
   std::vector<Flight> out;
   out.reserve(flights_.size());
-  while (!flights_.empty())
-    out.push_back(std::move(*close(flights_.begin()->first, now)));
+  flights_.for_each([&](std::size_t slot) { out.push_back(*close(flights_.id_in(slot), now)); });
   return out;
 }
 
 std::optional<FlightId> Flights::next_overdue(Instant now) {
-  if (due_.empty() || now < due_.begin()->first) return std::nullopt;
-  const FlightId id = due_.begin()->second;
-  due_.erase(due_.begin());
-  flights_.at(id).overdue = true;
+  if (now < due_.next()) return std::nullopt;
+  const FlightId id = due_.first();
+  flights_.find(id)->overdue = true;
+  settle_due();
   return id;
 }
 
 std::vector<Waiter> Flights::release(FlightId id, Instant now) {
-  Flight& flight = flights_.at(id);
+  Flight& flight = *flights_.find(id);
   leave(flight, now);
   return std::exchange(flight.waiters, {});
 }
@@ -113,8 +120,7 @@ void Flights::set_limits(const Limits& limits) {
 }
 
 void Flights::rezone(const std::function<std::uint32_t(const Flight&)>& zone_of) {
-  for (auto& [id, flight] : flights_)
-    flight.zone = zone_of(flight);
+  flights_.for_each([&](std::size_t slot) { flights_.in(slot).zone = zone_of(flights_.in(slot)); });
 }
 
 }  // namespace lastlight::dns

@@ -12,20 +12,17 @@
 #include <expected>
 #include <functional>
 #include <optional>
-#include <set>
-#include <string>
-#include <string_view>
-#include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "agent/base/bytes.h"
 #include "agent/base/histogram.h"
 #include "agent/base/time.h"
 #include "dnscache/admission.h"
+#include "dnscache/deadlines.h"
 #include "dnscache/forwarder.h"
-#include "dnscache/hash.h"
+#include "dnscache/place_table.h"
 #include "dnscache/query.h"
+#include "dnscache/slots.h"
 
 namespace lastlight::dns {
 
@@ -50,6 +47,7 @@ struct Waiter {
 
 struct Flight {
   ByteBuffer key;          // empty: an opaque message (UPDATE, NOTIFY), known only by its id
+  std::uint64_t hash = 0;  // of the key, as its owner hashes keys
   std::uint32_t zone = 0;  // kNoZone once the configuration has no zone for it any more
   Instant opened{};
   Instant due{};
@@ -72,21 +70,22 @@ class Flights {
 
   enum class Full : std::uint8_t { Flights, Waiters, Client };
 
-  // The flight of this key, if there is one.
-  std::optional<FlightId> find(ByteView key) const;
-  const Flight& at(FlightId id) const { return flights_.at(id); }
+  // The flight of this key, if there is one. `hash` is seeded, and the same for a key each time.
+  std::optional<FlightId> find(ByteView key, std::uint64_t hash) const;
+  const Flight& at(FlightId id) const { return *flights_.find(id); }  // one that has not ended
   std::expected<void, Full> join(FlightId id, const Query& query, const Client& client, Instant now);
   // A new flight with its first waiter, or (open_alone) with none.
-  std::expected<FlightId, Full> open(ByteView key, std::uint32_t zone, const Query& query, const Client& client,
-                                     Instant now, Duration patience);
-  std::expected<FlightId, Full> open_alone(ByteView key, std::uint32_t zone, Instant now, Duration patience);
-  // Ends the flight and hands over its waiters; none if it has ended already.
-  std::optional<Flight> close(FlightId id, Instant now);
+  std::expected<FlightId, Full> open(ByteView key, std::uint64_t hash, std::uint32_t zone, const Query& query,
+                                     const Client& client, Instant now, Duration patience);
+  std::expected<FlightId, Full> open_alone(ByteView key, std::uint64_t hash, std::uint32_t zone, Instant now,
+                                           Duration patience);
+  // Ends the flight and shows it with its waiters, until the next is closed; null if it has ended already.
+  const Flight* close(FlightId id, Instant now);
   std::vector<Flight> close_all(Instant now);
 
   // The next flight whose patience is over, each once.
   std::optional<FlightId> next_overdue(Instant now);
-  Instant next_due() const { return due_.empty() ? kNever : due_.begin()->first; }
+  Instant next_due() const { return due_.next(); }
   // The waiters leave, the flight goes on.
   std::vector<Waiter> release(FlightId id, Instant now);
 
@@ -98,23 +97,20 @@ class Flights {
   const Histogram& waits() const { return waits_; }  // of those that have left
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::uint64_t seed;
-    std::size_t operator()(std::string_view key) const;
-  };
-
+  FlightId take_off(ByteView key, std::uint64_t hash, std::uint32_t zone, Instant now, Duration patience);
+  void settle_due();
   void wait(Flight& flight, const Query& query, const Client& client, Instant now);
   void leave(const Flight& flight, Instant now);
 
   Limits limits_;
   Admission admission_;
-  FlightId last_ = 0;
   std::uint64_t waiting_ = 0;
   Histogram waits_;
-  std::unordered_map<FlightId, Flight> flights_;
-  std::unordered_map<std::string, FlightId, Hash, std::equal_to<>> by_key_;
-  std::set<std::pair<Instant, FlightId>> due_;
+  Places places_;
+  Slots<Flight> flights_;
+  PlaceTable by_key_;
+  Deadlines due_;
+  Flight closed_;  // the last: what it holds of memory goes to the next in its place
 };
 
 }  // namespace lastlight::dns

@@ -172,13 +172,13 @@ Forwarder::Outcome Forwarder::State::question(const Read& read, const Client& cl
       count_name(key.view(), hit->hash, load16(hit->answer.message, 2) & kRcodeMask, 1);
       Outcome outcome = send(hit->answer, query, client, hit->age, out);
       if (hit->due && config_.prefetch) {
-        outcome.ask = ahead(key.view(), *zone, query, now);
+        outcome.ask = ahead(key.view(), hit->hash, *zone, query, now);
         if (outcome.ask) ++counters_.prefetched;
       }
       return outcome;
     }
   }
-  return miss(key, *zone, query, client, now, out);
+  return miss(read, *zone, client, now, out);
 }
 
 // RFC 8767 s5: an answer whose TTL has run out is asked for again, and the client waits for the outcome as long as its
@@ -188,7 +188,7 @@ Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& k
                                              const Query& query, const Client& client, Instant now,
                                              MutableByteView out) {
   const bool silent = outages_[zone].silent();
-  const auto flight = flights_.find(key.view());
+  const auto flight = flights_.find(key.view(), hit.hash);
   if (!silent && flight && !flights_.at(*flight).overdue) {
     const auto joined = flights_.join(*flight, query, client, now);
     if (joined) {
@@ -198,13 +198,13 @@ Forwarder::Outcome Forwarder::State::expired(const Cache::Hit& hit, const Key& k
     ++count(joined.error());
   } else if (!silent && !flight && hit.due) {
     const Duration patience = std::min(hit.hot ? config_.stale_after_hot : config_.stale_after, config_.stale_after);
-    const auto id = flights_.open(key.view(), zone, query, client, now, patience);
+    const auto id = flights_.open(key.view(), hit.hash, zone, query, client, now, patience);
     if (id) return {.size = 0, .ask = ask(*id, zone, query)};
     ++count(id.error());
   }
   count_name(key.view(), hit.hash, load16(hit.answer.message, 2) & kRcodeMask, 1);
   Outcome outcome = send_stale(hit.answer, zone, query, client, out);
-  if (silent && hit.due) outcome.ask = ahead(key.view(), zone, query, now);
+  if (silent && hit.due) outcome.ask = ahead(key.view(), hit.hash, zone, query, now);
   return outcome;
 }
 
@@ -224,35 +224,37 @@ std::optional<Forwarder::Outcome> Forwarder::State::cut_off(const Read& read, st
   return send(answer, query, client, denial->age, out);
 }
 
-Forwarder::Outcome Forwarder::State::miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client,
-                                          Instant now, MutableByteView out) {
-  if (const auto flight = flights_.find(key.view())) {
+Forwarder::Outcome Forwarder::State::miss(const Read& read, std::uint32_t zone, const Client& client, Instant now,
+                                          MutableByteView out) {
+  const Query& query = read.query;
+  if (const auto flight = flights_.find(read.key.view(), read.hash)) {
     const auto joined = flights_.join(*flight, query, client, now);
     if (!joined) return full(joined.error(), query, out);
     ++counters_.joined;
     return {};
   }
-  const auto id = flights_.open(key.view(), zone, query, client, now, config_.stale_after);
+  const auto id = flights_.open(read.key.view(), read.hash, zone, query, client, now, config_.stale_after);
   if (!id) return full(id.error(), query, out);
   return {.size = 0, .ask = ask(*id, zone, query)};
 }
 
 // A question that nobody waits for, if there is room and anybody who might answer.
-std::optional<Ask> Forwarder::State::ahead(ByteView key, std::uint32_t zone, const Query& query, Instant now) {
-  if (flights_.find(key)) return std::nullopt;
+std::optional<Ask> Forwarder::State::ahead(ByteView key, std::uint64_t hash, std::uint32_t zone, const Query& query,
+                                           Instant now) {
+  if (flights_.find(key, hash)) return std::nullopt;
   if (flights_.size() >= config_.max_flights / kAheadShare) {
     ++counters_.ahead_full;
     return std::nullopt;
   }
   if (!outages_[zone].may_try(now)) return std::nullopt;
-  const auto id = flights_.open_alone(key, zone, now, config_.stale_after_hot);
+  const auto id = flights_.open_alone(key, hash, zone, now, config_.stale_after_hot);
   if (!id) return std::nullopt;
   return ask(*id, zone, query);
 }
 
 Ask Forwarder::State::ask(FlightId id, std::uint32_t zone, const Query& query) {
   ++counters_.asked;
-  asking_ = upstream_query(query, config_.udp_payload);
+  upstream_query(query, config_.udp_payload, asking_);
   return {.flight = id, .zone = zone, .query = asking_};
 }
 
@@ -264,7 +266,7 @@ Forwarder::Outcome Forwarder::State::relay(ByteView packet, const Query& query, 
   if (!zone || !config_.zones[*zone].relay_updates) {
     return error(query, kRefused, Ede::NotSupported, counters_.refused, out);
   }
-  const auto id = flights_.open({}, *zone, query, client, now, Duration{0});
+  const auto id = flights_.open({}, 0, *zone, query, client, now, Duration{0});
   if (!id) return full(id.error(), query, out);
   ++counters_.relayed;
   asking_.assign(packet.begin(), packet.end());

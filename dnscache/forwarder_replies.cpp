@@ -47,7 +47,7 @@ std::uint8_t Forwarder::State::source_of(const std::optional<Endpoint>& from) {
 std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now,
                                                  const std::optional<Endpoint>& from) {
   ++counters_.replies;
-  auto flight = flights_.close(id, now);
+  const Flight* flight = flights_.close(id, now);
   if (!flight) {
     ++counters_.late_replies;
     return {};
@@ -80,7 +80,7 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
   }
   Answer kept = prepared.answer();
   kept.source = source;
-  if (keeps(flight.zone)) cache_.put(flight.key, kept, prepared.ttl, now);
+  if (keeps(flight.zone)) cache_.put(flight.key, flight.hash, kept, prepared.ttl, now);
   learn(flight, prepared, now);
   count_waiters(flight, prepared.rcode);
   return fan_out(flight, prepared.answer());
@@ -88,7 +88,7 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
 
 void Forwarder::State::count_waiters(const Flight& flight, std::uint16_t rcode) {
   if (flight.key.empty() || flight.waiters.empty()) return;
-  count_name(flight.key, hash_octets(flight.key, seed_), rcode, flight.waiters.size());
+  count_name(flight.key, flight.hash, rcode, flight.waiters.size());
 }
 
 // What an answer says of the names around it (cut.h).
@@ -111,7 +111,7 @@ void Forwarder::State::learn(const Flight& flight, const Prepared& prepared, Ins
 }
 
 std::vector<Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {
-  auto flight = flights_.close(id, now);
+  const Flight* flight = flights_.close(id, now);
   if (!flight) return {};
   const bool answered = why == Failure::Truncated || why == Failure::Invalid;
   if (!answered && flight->zone != kNoZone) outages_[flight->zone].unanswered(flight->opened, now);
@@ -152,7 +152,8 @@ std::vector<Delivery> Forwarder::State::fail(const Flight& flight, std::uint16_t
 // RFC 9520 s3.2: a failure is remembered, so that a broken upstream is not asked again for every retry of every client.
 void Forwarder::State::keep_failure(const Flight& flight, std::uint16_t rcode, Instant now) {
   if (flight.key.empty() || !keeps(flight.zone)) return;
-  cache_.put(flight.key, make_failure(ByteView(flight.key).subspan(1), rcode).answer(), config_.failure_ttl, now);
+  cache_.put(flight.key, flight.hash, make_failure(ByteView(flight.key).subspan(1), rcode).answer(),
+             config_.failure_ttl, now);
 }
 
 // One delivery to each waiter; `write` is given its query and client, writes into scratch_ and returns the size.

@@ -82,9 +82,8 @@ class Forwarder::State {
                   Instant now, MutableByteView out);
   std::optional<Outcome> cut_off(const Read& read, std::uint32_t zone, const Client& client, Instant now,
                                  MutableByteView out);
-  Outcome miss(const Key& key, std::uint32_t zone, const Query& query, const Client& client, Instant now,
-               MutableByteView out);
-  std::optional<Ask> ahead(ByteView key, std::uint32_t zone, const Query& query, Instant now);
+  Outcome miss(const Read& read, std::uint32_t zone, const Client& client, Instant now, MutableByteView out);
+  std::optional<Ask> ahead(ByteView key, std::uint64_t hash, std::uint32_t zone, const Query& query, Instant now);
   Ask ask(FlightId id, std::uint32_t zone, const Query& query);
   Outcome full(Flights::Full bound, const Query& query, MutableByteView out);
   Outcome error(const Query& query, std::uint16_t rcode, std::optional<Ede> ede, std::uint64_t& counter,

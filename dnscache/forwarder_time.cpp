@@ -67,7 +67,7 @@ std::optional<Ask> Forwarder::State::next_ask(Instant now) {
     const Query query = query_of(key);
     const auto zone = zones_.find(query.name());
     if (!zone) continue;
-    if (auto asked = ahead(key, *zone, query, now)) return asked;
+    if (auto asked = ahead(key, cache_.hash_of(key), *zone, query, now)) return asked;
   }
   return std::nullopt;
 }

@@ -108,15 +108,14 @@ Query query_of(ByteView key) {
   return out;
 }
 
-ByteBuffer upstream_query(const Query& query, std::uint16_t payload) {
+void upstream_query(const Query& query, std::uint16_t payload, ByteBuffer& out) {
   const std::size_t opt = kHeaderSize + query.question.size();
-  ByteBuffer out(opt + kBareOpt);
+  out.assign(opt + kBareOpt, 0);
   store16(out, 2, static_cast<std::uint16_t>((query.flags & (kRd | kCd)) | kAd));
   store16(out, 4, 1);
   store16(out, 10, 1);
   std::ranges::copy(query.question, out.begin() + kHeaderSize);
   write_opt({.payload = payload, .dnssec_ok = query.edns && query.edns->dnssec_ok}, MutableByteView(out).subspan(opt));
-  return out;
 }
 
 }  // namespace lastlight::dns

@@ -67,6 +67,6 @@ Query query_of(ByteView key);
 // What goes upstream for a query: RD and CD of the client, AD set so that the answer says whether it was validated
 // (RFC 6840 s5.7; masked per client), an OPT of `payload` with the client's DO. No option of the client passes: ECS and
 // cookies are between hops (RFC 7871 s7.1, 7873 s4). ID 0.
-ByteBuffer upstream_query(const Query& query, std::uint16_t payload);
+void upstream_query(const Query& query, std::uint16_t payload, ByteBuffer& out);
 
 }  // namespace lastlight::dns

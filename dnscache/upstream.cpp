@@ -6,6 +6,7 @@
 
 #include "agent/io/before_wait.h"
 #include "agent/io/timer.h"
+#include "dnscache/slots.h"
 #include "dnscache/upstream_channel.h"
 
 namespace lastlight::dns {
@@ -59,7 +60,7 @@ class Upstream::State {
   UpstreamPool pool_;
   UpstreamLibrary library_;
   upstream_sockets::Inbox inbox_;
-  std::unordered_map<FlightId, ByteBuffer> queries_;  // kept for another attempt
+  Slots<ByteBuffer> queries_;  // kept for another attempt
   std::unordered_map<ChannelId, std::unique_ptr<UpstreamChannel>> channels_;
   struct Spare {
     Endpoint to;
@@ -83,7 +84,7 @@ class Upstream::State {
 // Possibly from within a c-ares callback (a result may lead to another question): what is sent goes out at once, the
 // rest waits for the loop.
 void Upstream::State::ask(const Ask& ask) {
-  queries_[ask.flight].assign(ask.query.begin(), ask.query.end());
+  queries_.put(ask.flight).assign(ask.query.begin(), ask.query.end());
   fresh_.clear();
   pool_.start(ask.flight, ask.zone, loop_.now(), fresh_, ask.query.size() > UpstreamChannel::kUdpMost);
   for (const UpstreamPool::Order& order : fresh_) {
@@ -138,13 +139,13 @@ void Upstream::State::close(ChannelId id) {
 }
 
 void Upstream::State::send(const UpstreamPool::Send& order) {
-  const auto query = queries_.find(order.flight);
+  ByteBuffer* query = queries_.find(order.flight);
   UpstreamChannel* on = channel(order);
-  if (query == queries_.end() || on == nullptr) {
+  if (query == nullptr || on == nullptr) {
     failed_.push_back({order.id, Failure::Network});
     return;
   }
-  on->send(order.id, query->second);
+  on->send(order.id, *query);
 }
 
 void Upstream::State::on_done(SendId send, const Endpoint& from, std::expected<ByteView, Failure> reply) {

@@ -15,6 +15,13 @@ T jittered(T of, UpstreamChannels::Draw& draw) {
 
 }  // namespace
 
+bool UpstreamChannels::Waiting::answered(SendId send) {
+  const auto found = std::ranges::lower_bound(*this, send, {}, &value_type::first);
+  if (found == end() || found->first != send) return false;
+  erase(found);
+  return true;
+}
+
 bool UpstreamChannels::usable(const Channel& channel, Protocol protocol, Instant now) const {
   return channel.protocol == protocol && !channel.retired && channel.left > 0 && now < channel.retire_at;
 }
@@ -69,7 +76,7 @@ bool UpstreamChannels::late(const Channel& channel, const LearnedLatency& latenc
 
 // Its oldest question is unusually old, so that on a strict connection all others wait for that one.
 bool UpstreamChannels::stuck(const Channel& channel, const LearnedLatency& latency, Instant now) {
-  return !channel.waiting.empty() && now - channel.waiting.begin()->second > latency.patience();
+  return !channel.waiting.empty() && now - channel.waiting.front().second > latency.patience();
 }
 
 // Drawn among them; a strict connection only when it has nothing to do. One that is late was heard all the same, and
@@ -143,7 +150,7 @@ std::optional<UpstreamChannels::Place> UpstreamChannels::place_tcp(bool behind, 
 
 void UpstreamChannels::sent(ChannelId id, SendId send, Instant now) {
   Channel& channel = channels_.at(id);
-  channel.waiting.emplace(send, now);
+  channel.waiting.emplace_back(send, now);
   channel.used = now;
   channel.unheard = std::min(channel.unheard, now);
   if (channel.left > 0) --channel.left;
@@ -155,7 +162,7 @@ std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, 
   Channel& channel = found->second;
   Heard heard{.taken = now - at, .over_tcp = channel.protocol == Protocol::Tcp};
   if (heard.over_tcp) {
-    const bool out_of_order = !channel.waiting.empty() && channel.waiting.begin()->first < send;
+    const bool out_of_order = !channel.waiting.empty() && channel.waiting.front().first < send;
     if (out_of_order) {
       if (strict(now)) retire_tcp(kFreeTcp, now);
       proven_until_ = now + kProof;
@@ -164,7 +171,7 @@ std::optional<UpstreamChannels::Heard> UpstreamChannels::on_reply(ChannelId id, 
     // Time spent behind others on a strict connection is the queue's, not the answer's.
     if (strict(now)) heard.taken = now - std::max(at, channel.heard);
   }
-  if (channel.waiting.erase(send) > 0 && heard.over_tcp) ++channel.left;
+  if (channel.waiting.answered(send) && heard.over_tcp) ++channel.left;
   channel.connected = true;
   channel.heard = heard_ = now;
   channel.unheard = kNever;
@@ -176,7 +183,7 @@ UpstreamChannels::Failed UpstreamChannels::on_failure(ChannelId id, SendId send)
   const auto found = channels_.find(id);
   if (found == channels_.end()) return {};
   Channel& channel = found->second;
-  channel.waiting.erase(send);
+  channel.waiting.answered(send);
   const bool tells = !channel.retired && channel.heard == Instant::min();
   channel.retired = true;
   return {tells, channel.protocol == Protocol::Tcp && channel.connected};
@@ -255,7 +262,7 @@ void UpstreamChannels::collect(Instant now, Duration turn, const std::function<b
     const Channel& channel = entry.second;
     const bool waits = !channel.waiting.empty();
     const bool idle = channel.protocol == Protocol::Tcp && !waits && now - channel.used >= kTcpIdle;
-    const Instant oldest = waits ? channel.waiting.begin()->second : now;
+    const Instant oldest = waits ? channel.waiting.front().second : now;
     const bool silent = now - std::max(oldest, channel.heard) >= turn;  // of two it owes the first may have come
     if (!idle && !silent && !channel.retired && channel.left > 0 && now < channel.retire_at) return false;
     if (std::ranges::any_of(channel.waiting, [&](const auto& each) { return awaited(each.first); })) return false;

@@ -29,6 +29,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "agent/base/time.h"
@@ -116,6 +117,11 @@ class UpstreamChannels {
                std::vector<SendId>& ended);
 
  private:
+  // What is unanswered, oldest first.
+  class Waiting : public std::vector<std::pair<SendId, Instant>> {
+   public:
+    bool answered(SendId send);  // false: it was not there
+  };
   struct Channel {
     Protocol protocol = Protocol::Udp;
     Instant opened{};
@@ -125,9 +131,9 @@ class UpstreamChannels {
     Instant unheard = kNever;  // the first question after it was heard last
     std::uint32_t left = 0;    // questions it may still take: in all over UDP, unanswered over TCP
     bool retired = false;
-    bool connected = false;             // UDP needs no answer for that
-    bool doubted = false;               // it was still connecting when it should have been
-    std::map<SendId, Instant> waiting;  // unanswered, oldest first
+    bool connected = false;  // UDP needs no answer for that
+    bool doubted = false;    // it was still connecting when it should have been
+    Waiting waiting;
   };
 
   std::size_t count(Protocol protocol) const;

@@ -18,7 +18,10 @@ void UpstreamPool::start(FlightId id, std::uint32_t zone, Instant now, Orders& o
     return;
   }
   forget(id);
-  Flight& flight = flights_[id];
+  Flight& flight = flights_.put(id);
+  auto upstreams = std::exchange(flight.upstreams, {});
+  upstreams.clear();
+  flight = {.upstreams = std::move(upstreams)};
   for (const Endpoint& upstream : found->second.upstreams)
     flight.upstreams.push_back({&peers_.at(upstream), 0});
   flight.protocol = too_long_for_udp ? Protocol::Tcp : found->second.protocol;
@@ -96,7 +99,7 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
     ++last_channel_;
     sweep(now, out);  // those it replaces go at once, or a flood of names would keep a second's worth of them
   }
-  const SendId send = ++last_send_;
+  const SendId send = sends_.issue();
   const bool over_tcp = place.protocol == Protocol::Tcp;
   if (peer.guarded) {
     const std::uint32_t connection = place.fresh ? Pace::kTcpConnection : 0;
@@ -104,7 +107,7 @@ bool UpstreamPool::send(FlightId id, Flight& flight, Candidate& to, Protocol pro
   }
   if (protocol != place.protocol) ++counters_.udp_overflows;
   peer.channels.sent(place.channel, send, now);
-  sent_.emplace(send, Sent{id, &peer, place.channel, now, false});
+  sent_.put(send) = {id, &peer, place.channel, now, false};
   flight.asked = now;
   flight.sends[flight.sent++] = send;
   flight.wait = Wait::Answer;
@@ -122,7 +125,7 @@ UpstreamChannels::Place UpstreamPool::place(Peer& peer, const Flight& flight, Pr
   if (why != Why::First) {
     wanted.alive_since = flight.asked;
     for (std::uint32_t i = 0; i < flight.sent; ++i) {
-      if (const auto sent = sent_.find(flight.sends[i]); sent != sent_.end()) tried.push_back(sent->second.channel);
+      if (const Sent* sent = sent_.find(flight.sends[i])) tried.push_back(sent->channel);
     }
     wanted.but = tried;
   }
@@ -142,10 +145,10 @@ Instant UpstreamPool::next_look(const Flight& flight, const Peer& peer, const Up
 }
 
 std::optional<FlightId> UpstreamPool::on_reply(SendId send, Reply reply, Instant now, Orders& out) {
-  const auto found = sent_.find(send);
-  if (found == sent_.end()) return std::nullopt;
-  const Sent sent = found->second;
-  sent_.erase(found);
+  const Sent* found = sent_.find(send);
+  if (found == nullptr) return std::nullopt;
+  const Sent sent = *found;
+  forget_send(send);
   Peer& peer = *sent.peer;
   peer.health.on_reply(now);
   const auto heard = peer.channels.on_reply(sent.channel, send, sent.at, now);
@@ -158,12 +161,12 @@ std::optional<FlightId> UpstreamPool::on_reply(SendId send, Reply reply, Instant
 
 std::optional<FlightId> UpstreamPool::take(SendId send, const Sent& sent, Reply reply, bool over_tcp, Instant now,
                                            Orders& out) {
-  const auto waits = flights_.find(sent.flight);
-  if (waits == flights_.end()) {
+  Flight* waits = flights_.find(sent.flight);
+  if (waits == nullptr) {
     ++counters_.late;
     return std::nullopt;
   }
-  Flight& flight = waits->second;
+  Flight& flight = *waits;
   if (reply != Reply::Truncated) {
     // Of an earlier attempt too: an answer that took long is still the answer. Those that were passed are judged now,
     // since nobody will wait for their turn to end.
@@ -190,10 +193,10 @@ std::optional<FlightId> UpstreamPool::take(SendId send, const Sent& sent, Reply 
 }
 
 void UpstreamPool::on_failure(SendId send, Failure why, Instant now, Orders& out) {
-  const auto found = sent_.find(send);
-  if (found == sent_.end()) return;
-  const Sent sent = found->second;
-  sent_.erase(found);
+  const Sent* found = sent_.find(send);
+  if (found == nullptr) return;
+  const Sent sent = *found;
+  forget_send(send);
   const auto told = sent.peer->channels.on_failure(sent.channel, send);
   if (why == Failure::Timeout) return;  // the transport's clean-up: its turn was over long ago
   ++counters_.network_errors;
@@ -202,9 +205,9 @@ void UpstreamPool::on_failure(SendId send, Failure why, Instant now, Orders& out
 }
 
 void UpstreamPool::failed(SendId send, const Sent& sent, Failure why, bool reached, Instant now, Orders& out) {
-  const auto waits = flights_.find(sent.flight);
-  if (waits == flights_.end()) return;
-  Flight& flight = waits->second;
+  Flight* waits = flights_.find(sent.flight);
+  if (waits == nullptr) return;
+  Flight& flight = *waits;
   const bool last = flight.sent > 0 && send == flight.sends[flight.sent - 1];
   flight.why = why;
   if (!reached) {
@@ -248,8 +251,8 @@ void UpstreamPool::overdue(FlightId id, Flight& flight, Instant now, Orders& out
   if (now < flight.turn_ends) {  // it is late, but its turn goes on
     const bool may = may_hedge(flight, now);
     if (may && flight.behind) {
-      const auto behind = sent_.find(flight.sends[flight.sent - 1]);
-      if (behind != sent_.end()) behind->second.peer->channels.on_moved(behind->second.channel);
+      const Sent* behind = sent_.find(flight.sends[flight.sent - 1]);
+      if (behind != nullptr) behind->peer->channels.on_moved(behind->channel);
       return ask(id, flight, Why::Moved, now, out);
     }
     if (may && hedge_budget_ >= 1) return ask(id, flight, Why::Hedge, now, out);
@@ -265,19 +268,19 @@ void UpstreamPool::overdue(FlightId id, Flight& flight, Instant now, Orders& out
 
 // Each question on a connection that does not come about is as good as refused. True: this one has been seen to.
 bool UpstreamPool::give_up_unreachable(FlightId id, Instant now, Orders& out) {
-  const Flight& flight = flights_.at(id);
+  const Flight& flight = *flights_.find(id);
   const auto sends = flight.sends;
   const std::uint32_t count = flight.sent;
   bool seen_to = false;
   for (std::uint32_t i = 0; i < count; ++i) {
-    const auto found = sent_.find(sends[i]);
-    if (found == sent_.end()) continue;
-    const Sent sent = found->second;
+    const Sent* found = sent_.find(sends[i]);
+    if (found == nullptr) continue;
+    const Sent sent = *found;
     UpstreamChannels& channels = sent.peer->channels;
     const Duration limit = std::min(sent.peer->latency.connect(), turn(*sent.peer));
     if (!channels.connecting(sent.channel) || now - sent.at < limit) continue;
     if (!channels.unreachable(sent.channel, limit, now)) {
-      set_deadline(id, flights_.at(id), now + kLoopTurn);
+      set_deadline(id, *flights_.find(id), now + kLoopTurn);
       return true;
     }
     ++counters_.unreachable;
@@ -286,11 +289,12 @@ bool UpstreamPool::give_up_unreachable(FlightId id, Instant now, Orders& out) {
     channels.forget(sent.channel);
     out.push_back(Close{sent.channel});
     for (const SendId send : lost) {
-      const auto of = sent_.find(send);
-      if (of == sent_.end()) continue;
-      const Sent each = of->second;
-      seen_to |= each.flight == id && flights_.contains(id) && send == flights_.at(id).sends[flights_.at(id).sent - 1];
-      sent_.erase(of);
+      const Sent* of = sent_.find(send);
+      if (of == nullptr) continue;
+      const Sent each = *of;
+      const Flight* mine = each.flight == id ? flights_.find(id) : nullptr;
+      seen_to |= mine != nullptr && send == mine->sends[mine->sent - 1];
+      forget_send(send);
       failed(send, each, Failure::Network, false, now, out);
     }
     if (seen_to) return true;
@@ -299,9 +303,9 @@ bool UpstreamPool::give_up_unreachable(FlightId id, Instant now, Orders& out) {
 }
 
 void UpstreamPool::turn_over(SendId send, Instant now) {
-  const auto found = sent_.find(send);
-  if (found == sent_.end() || found->second.judged) return;
-  Sent& silent = found->second;
+  Sent* found = sent_.find(send);
+  if (found == nullptr || found->judged) return;
+  Sent& silent = *found;
   silent.judged = true;
   ++counters_.timeouts;
   const bool whole = now - silent.at >= turn(*silent.peer);
@@ -312,14 +316,14 @@ void UpstreamPool::turn_over(SendId send, Instant now) {
 // Its other questions need not wait for turns of their own.
 void UpstreamPool::move_from(const Sent& silent, Instant now) {
   for (const SendId send : silent.peer->channels.waiting(silent.channel)) {
-    const auto of = sent_.find(send);
-    if (of == sent_.end() || of->second.flight == silent.flight) continue;
-    const auto waits = flights_.find(of->second.flight);
-    if (waits == flights_.end() || waits->second.wait != Wait::Answer) continue;
-    Flight& flight = waits->second;
+    const Sent* of = sent_.find(send);
+    if (of == nullptr || of->flight == silent.flight) continue;
+    Flight* waits = flights_.find(of->flight);
+    if (waits == nullptr || waits->wait != Wait::Answer) continue;
+    Flight& flight = *waits;
     if (flight.attempts != 1 || send != flight.sends[flight.sent - 1]) continue;
     flight.behind = true;
-    set_deadline(waits->first, flight, now);
+    set_deadline(of->flight, flight, now);
   }
 }
 
@@ -340,9 +344,9 @@ bool UpstreamPool::has_open(const Flight& flight) const {
 // lost; or when it goes over TCP, since a connection that does not come about is no attempt.
 bool UpstreamPool::may_hedge(Flight& flight, Instant now) {
   if (flight.attempts != 2) return flight.attempts == 1;
-  const auto last = sent_.find(flight.sends[flight.sent - 1]);
-  if (last != sent_.end() && last->second.peer->second_wins < kOfUse && all_ways_heard(flight)) return false;
-  if (last != sent_.end() && last->second.peer->health.heard() > last->second.at) return true;
+  const Sent* last = sent_.find(flight.sends[flight.sent - 1]);
+  if (last != nullptr && last->peer->second_wins < kOfUse && all_ways_heard(flight)) return false;
+  if (last != nullptr && last->peer->health.heard() > last->at) return true;
   const Candidate* to = choose(flight, Why::Hedge, now);
   return to != nullptr && protocol_for(flight, *to, now) == Protocol::Tcp;
 }
@@ -350,8 +354,8 @@ bool UpstreamPool::may_hedge(Flight& flight, Instant now) {
 // Others were answered on each of its channels since, so that none leads to a backend that is gone.
 bool UpstreamPool::all_ways_heard(const Flight& flight) const {
   return std::all_of(flight.sends.begin(), flight.sends.begin() + flight.sent, [this](SendId send) {
-    const auto sent = sent_.find(send);
-    return sent != sent_.end() && !sent->second.peer->channels.silent_since(sent->second.channel, sent->second.at);
+    const Sent* sent = sent_.find(send);
+    return sent != nullptr && !sent->peer->channels.silent_since(sent->channel, sent->at);
   });
 }
 

@@ -39,8 +39,10 @@
 #include "agent/base/address.h"
 #include "agent/base/time.h"
 #include "agent/config.h"
+#include "dnscache/deadlines.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/pace.h"
+#include "dnscache/slots.h"
 #include "dnscache/upstream_channels.h"
 #include "dnscache/upstream_health.h"
 #include "dnscache/upstream_latency.h"
@@ -177,8 +179,8 @@ class UpstreamPool {
     bool behind = false;        // the last send is behind others on a connection
     Instant asked{};            // the last send
     Failure why = Failure::Timeout;
-    Instant turn_ends{};  // of the last send
-    Instant deadline{};   // when the flight is looked at next
+    Instant turn_ends{};        // of the last send
+    Instant deadline = kNever;  // when the flight is looked at next
     Instant end{};
   };
   struct Sent {
@@ -210,10 +212,13 @@ class UpstreamPool {
   void again(FlightId id, Flight& flight, bool quickly, Instant now, Orders& out);
   void serve_parked(std::size_t most, Instant now, Orders& out);
   void serve_paced(Instant now, Orders& out);
+  bool may_be_asked(const Peer& peer) const;
   void sweep(Instant now, Orders& out);
   void set_deadline(FlightId id, Flight& flight, Instant when);
+  void settle_deadlines();
   void finish(FlightId id, Failure why, Orders& out);
   void forget(FlightId id);
+  void forget_send(SendId send);
   void blame(Peer& peer, Instant sent, bool refused, Instant now);
   Duration turn(const Peer& peer) const;
 
@@ -224,15 +229,15 @@ class UpstreamPool {
   std::unordered_map<std::uint32_t, Zone> zones_;
   std::map<Endpoint, Peer> peers_;
   std::set<IpAddress> avoided_;
-  std::unordered_map<FlightId, Flight> flights_;
-  std::unordered_map<SendId, Sent> sent_;  // no verdict yet; bounded by what the transport gives up in query_timeout
-  std::set<std::pair<Instant, FlightId>> deadlines_;
+  Slots<Flight> flights_;
+  Places sends_;
+  Slots<Sent> sent_;  // no verdict yet; bounded by what the transport gives up in query_timeout
+  Deadlines deadlines_;
   std::deque<FlightId> parked_;  // every upstream of theirs is down; may name flights that are over
   std::deque<FlightId> paced_;   // likewise
   double hedge_budget_ = kHedgeSavings;
   Instant sweep_at_ = kNever;
   Instant parked_at_ = kNever;  // when the parked are looked at next
-  SendId last_send_ = 0;
   ChannelId last_channel_ = 0;
   UpstreamPoolCounters counters_;
 };

@@ -49,9 +49,17 @@ std::map<Endpoint, UpstreamView> UpstreamPool::view(Instant now) const {
 }
 
 void UpstreamPool::set_deadline(FlightId id, Flight& flight, Instant when) {
-  if (flight.deadline != Instant{}) deadlines_.erase({flight.deadline, id});
+  if (flight.deadline == when) return;
   flight.deadline = when;
-  deadlines_.emplace_hint(deadlines_.end(), when, id);  // most are the latest yet
+  deadlines_.add(when, id);
+  settle_deadlines();
+}
+
+void UpstreamPool::settle_deadlines() {
+  deadlines_.settle(flights_.size(), [this](Instant when, FlightId id) {
+    const Flight* flight = flights_.find(id);
+    return flight != nullptr && flight->deadline == when;
+  });
 }
 
 void UpstreamPool::finish(FlightId id, Failure why, Orders& out) {
@@ -60,10 +68,11 @@ void UpstreamPool::finish(FlightId id, Failure why, Orders& out) {
 }
 
 void UpstreamPool::forget(FlightId id) {
-  const auto found = flights_.find(id);
-  if (found == flights_.end()) return;
-  deadlines_.erase({found->second.deadline, id});
-  flights_.erase(found);
+  if (flights_.erase(id)) settle_deadlines();
+}
+
+void UpstreamPool::forget_send(SendId send) {
+  if (sent_.erase(send)) sends_.give_back(send);
 }
 
 void UpstreamPool::wait_for(Wait what, FlightId id, Flight& flight, Instant now, Orders& out) {
@@ -88,9 +97,9 @@ void UpstreamPool::wait_for(Wait what, FlightId id, Flight& flight, Instant now,
 void UpstreamPool::serve_parked(std::size_t most, Instant now, Orders& out) {
   auto asked = std::exchange(parked_, {});
   for (const FlightId id : asked) {
-    const auto found = flights_.find(id);
-    if (found == flights_.end() || found->second.wait != Wait::Upstream) continue;
-    Flight& flight = found->second;
+    Flight* found = flights_.find(id);
+    if (found == nullptr || found->wait != Wait::Upstream) continue;
+    Flight& flight = *found;
     const bool none_up =
         std::ranges::all_of(flight.upstreams, [](const Candidate& c) { return c.peer->health.down(); });
     const bool can_go = std::ranges::any_of(flight.upstreams, [&](const Candidate& c) {
@@ -111,10 +120,10 @@ void UpstreamPool::serve_paced(Instant now, Orders& out) {
   while (!paced_.empty() && pace_.ready_at(Pace::kTcpConnection + Pace::kTcpQuestion, now) <= now) {
     const FlightId id = paced_.front();
     paced_.pop_front();
-    const auto found = flights_.find(id);
-    if (found == flights_.end() || found->second.wait != Wait::Pace) continue;
-    found->second.wait = Wait::Answer;
-    ask(id, found->second, found->second.attempts == 0 ? Why::First : Why::Retry, now, out);
+    Flight* found = flights_.find(id);
+    if (found == nullptr || found->wait != Wait::Pace) continue;
+    found->wait = Wait::Answer;
+    ask(id, *found, found->attempts == 0 ? Why::First : Why::Retry, now, out);
   }
 }
 
@@ -123,9 +132,9 @@ void UpstreamPool::on_connected(ChannelId channel) {
 }
 
 void UpstreamPool::on_time(Instant now, Orders& out) {
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
-    const FlightId id = deadlines_.begin()->second;
-    overdue(id, flights_.at(id), now, out);
+  while (deadlines_.next() <= now) {
+    const FlightId id = deadlines_.first();
+    overdue(id, *flights_.find(id), now, out);
   }
   serve_paced(now, out);
   if (parked_at_ <= now) serve_parked(kParkedAtOnce, now, out);
@@ -133,16 +142,25 @@ void UpstreamPool::on_time(Instant now, Orders& out) {
 }
 
 Instant UpstreamPool::next_deadline() const {
-  Instant next = std::min(sweep_at_, parked_at_);
-  if (!deadlines_.empty()) next = std::min(next, deadlines_.begin()->first);
+  Instant next = std::min({sweep_at_, parked_at_, deadlines_.next()});
   if (!paced_.empty()) next = std::min(next, pace_.ready_at(Pace::kTcpConnection + Pace::kTcpQuestion, Instant{}));
   return next;
 }
 
+// By a flight under way.
+bool UpstreamPool::may_be_asked(const Peer& peer) const {
+  bool found = false;
+  flights_.for_each([&](std::size_t slot) {
+    const auto& upstreams = flights_.in(slot).upstreams;
+    found |= std::ranges::find(upstreams, &peer, &Candidate::peer) != upstreams.end();
+  });
+  return found;
+}
+
 void UpstreamPool::sweep(Instant now, Orders& out) {
   const auto awaited = [this](SendId send) {
-    const auto found = sent_.find(send);
-    return found != sent_.end() && flights_.contains(found->second.flight);
+    const Sent* found = sent_.find(send);
+    return found != nullptr && flights_.contains(found->flight);
   };
   std::vector<ChannelId> closed;
   std::vector<SendId> ended;
@@ -154,13 +172,10 @@ void UpstreamPool::sweep(Instant now, Orders& out) {
   for (const ChannelId channel : closed)
     out.push_back(Close{channel});
   for (const SendId send : ended)
-    sent_.erase(send);
+    forget_send(send);
   std::erase_if(paced_, [this](FlightId id) { return !flights_.contains(id); });
   std::erase_if(peers_, [this](const auto& entry) {
-    const Peer& peer = entry.second;
-    return !peer.named && peer.channels.size() == 0 && std::ranges::none_of(flights_, [&](const auto& flight) {
-      return std::ranges::find(flight.second.upstreams, &peer, &Candidate::peer) != flight.second.upstreams.end();
-    });
+    return !entry.second.named && entry.second.channels.size() == 0 && !may_be_asked(entry.second);
   });
   more |= std::ranges::any_of(peers_, [](const auto& entry) { return !entry.second.named; });
   sweep_at_ = more ? now + kSweep : kNever;

@@ -53,8 +53,8 @@ void Worker::become(const io::FileDescriptor& channel) {
   origin_.give_back();
   ::fcntl(channel.get(), F_SETFD, 0);
   ::setenv(kChannelVariable, std::to_string(channel.get()).c_str(), 1);
-  // malloc keeps seven freed blocks of each size at hand, but what a batch of misses frees, the next one takes.
-  ::setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=128", 0);
+  // malloc keeps seven freed blocks of each size at hand, but what the misses in flight free, the next ones take.
+  ::setenv("GLIBC_TUNABLES", "glibc.malloc.tcache_count=1024", 0);
   const std::string program = program_beside("agent");
   ::execv(program.c_str(), arguments_);
   say("error supervisor.worker_not_run program=%s error=\"%s\"\n", program.c_str(), std::strerror(errno));

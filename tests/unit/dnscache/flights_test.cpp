@@ -22,7 +22,7 @@ TEST_CASE("with the shipped limits every client of a busy node may wait for one 
   const DnsConfig shipped;
   Flights flights({shipped.max_flights, shipped.max_waiters, shipped.max_per_client}, 1);
   REQUIRE(shipped.max_waiters >= 4096);
-  const auto flight = flights.open(kKey, 0, Query{}, client(0), Instant{}, Duration{});
+  const auto flight = flights.open(kKey, 7, 0, Query{}, client(0), Instant{}, Duration{});
   REQUIRE(flight);
   for (std::uint64_t i = 1; i < shipped.max_waiters; ++i)
     REQUIRE(flights.join(*flight, Query{}, client(i), Instant{}));
@@ -44,7 +44,8 @@ TEST_CASE("a client has its bound, and in a crowd what is left; the rest of the 
     std::uint32_t got = 0;
     for (int i = 0; i < 1000; ++i) {
       const ByteBuffer key{++n, static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8)};
-      const auto opened = flights.open(key, 0, Query{}, client(who), Instant{}, Duration{});
+      const auto opened =
+          flights.open(key, n * 1000U + static_cast<unsigned>(i), 0, Query{}, client(who), Instant{}, Duration{});
       if (opened) {
         ++got;
       } else {
@@ -58,7 +59,7 @@ TEST_CASE("a client has its bound, and in a crowd what is left; the rest of the 
   CHECK(flood(3) == 50);
   CHECK(flood(4) == 25);
   for (std::uint64_t who = 100; who < 120; ++who)
-    CHECK(flights.open({}, 0, Query{}, client(who), Instant{}, Duration{}));
+    CHECK(flights.open({}, 0, 0, Query{}, client(who), Instant{}, Duration{}));
   CHECK(flights.size() < 400);
   CHECK(flights.close_all(Instant{}).size() == 395);
   CHECK(flights.waiting() == 0);
