@@ -1,11 +1,11 @@
 // The sockets of one upstream, as values: which of them carries the next question, and when each has served. Pure; the
 // transport owns the sockets and calls them by their ids.
 //
-// UDP: eight channels, each with a port of its own, one drawn at random per question; replaced after some 200 questions
-// or 10 s (RFC 5452 s9.2), and at once when it falls silent: its port may be pinned to a backend that is gone. One that
-// is late with an answer, while others speak, is passed by. A replaced one stays while somebody waits for an answer on
-// it; once there are 32 in all, no more are opened, and those that have had their share of questions are drawn again (a
-// channel of c-ares takes 75 KiB).
+// UDP: eight channels, each with a port of its own, one drawn at random per question; replaced after some 1000
+// questions or 10 s (RFC 5452 s9.2), and at once when it falls silent: its port may be pinned to a backend that is
+// gone. One that is late with an answer, while others speak, is passed by. A replaced one stays while somebody waits
+// for an answer on it; once there are 32 in all, no more are opened, and those that have had their share of questions
+// are drawn again (a channel of c-ares takes 75 KiB).
 //
 // TCP, toward an upstream that answers one connection strictly in order, which every upstream is taken for until it
 // proves otherwise (RFC 7766 s6.2.1.1 allows it, CoreDNS does it): a question goes onto the least loaded connection
@@ -45,8 +45,8 @@ class UpstreamChannels {
  public:
   static constexpr std::size_t kUdp = 8;
   static constexpr std::size_t kMostUdp = 32;
-  static constexpr std::size_t kFreshUdp = 4;  // that were never heard; no more are opened for what was lost
-  static constexpr std::uint32_t kUdpQuestions = 200;
+  static constexpr std::size_t kFreshUdp = 4;           // that were never heard; no more are opened for what was lost
+  static constexpr std::uint32_t kUdpQuestions = 1000;  // a new port costs what six questions do
   static constexpr Duration kUdpAge = std::chrono::seconds(10);
   static constexpr std::size_t kStrictTcp = 32;
   static constexpr std::size_t kFreeTcp = 4;

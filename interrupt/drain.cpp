@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::seconds;
 
-constexpr unsigned kPageSize = 110;  // the kubelet's default
+constexpr unsigned kPageSize = 110;                            // the kubelet's default
 constexpr auto kSettle = std::chrono::milliseconds(500);       // of a resumed watch: it tells at once what it missed
 constexpr auto kEachSecond = seconds(1);                       // the plan is looked at again, whatever happened
 constexpr auto kCordonFirst = std::chrono::milliseconds(250);  // what evictions wait for its reply, or a pod comes back

@@ -41,7 +41,7 @@ struct WatchEvent {
   std::optional<Pod> pod;        // Added, Modified, Deleted of a pod
   std::optional<Node> node;      // of a node
   std::string resource_version;  // empty for Error
-  Status status;  // Error
+  Status status;                 // Error
 };
 
 std::expected<WatchEvent, std::string> read_watch_event(std::string_view line);       // of a watch of pods
