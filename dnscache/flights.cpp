@@ -84,6 +84,8 @@ void Flights::leave(const Flight& flight, Instant now) {
 const Flight* Flights::close(FlightId id, Instant now) {
   Flight* flight = flights_.find(id);
   if (flight == nullptr) return nullptr;
+  closed_.waiters.clear();
+  if (closed_.waiters.capacity() > kKeptWaiters) closed_.waiters.shrink_to_fit();
   std::swap(closed_, *flight);
   if (!closed_.key.empty()) by_key_.erase(closed_.hash, static_cast<PlaceTable::Place>(slot_of(id)));
   flights_.erase(id);

@@ -67,6 +67,7 @@ class Flights {
   Flights(const Limits& limits, std::uint64_t hash_seed);
 
   static constexpr std::uint64_t kWaitersPerFlight = 4;
+  static constexpr std::size_t kKeptWaiters = 4;  // for whom a slot keeps room: a crowd's would add up
 
   enum class Full : std::uint8_t { Flights, Waiters, Client };
 

@@ -41,6 +41,7 @@ class Upstream::State {
   UpstreamChannel* channel(const UpstreamPool::Send& order);
   std::unique_ptr<UpstreamChannel> open(const UpstreamPool::Send& order);
   void close(ChannelId id);
+  void forget_query(FlightId flight);
   void send(const UpstreamPool::Send& order);
   void follow(const UpstreamPool::Order& order);
   void on_done(SendId send, const Endpoint& from, std::expected<ByteView, Failure> reply);
@@ -50,6 +51,7 @@ class Upstream::State {
   void flush();
   void arm();
 
+  static constexpr std::size_t kKeptQuery = 512;
   static constexpr Duration kExpiry = std::chrono::seconds(1);
   static constexpr Duration kRoom = std::chrono::milliseconds(1);  // when the kernel is tried again
 
@@ -138,6 +140,12 @@ void Upstream::State::close(ChannelId id) {
   channels_.erase(found);
 }
 
+// Its memory is the next one's, but for what only a long query over TCP needs.
+void Upstream::State::forget_query(FlightId flight) {
+  if (ByteBuffer* query = queries_.find(flight); query != nullptr && query->capacity() > kKeptQuery) *query = {};
+  queries_.erase(flight);
+}
+
 void Upstream::State::send(const UpstreamPool::Send& order) {
   ByteBuffer* query = queries_.find(order.flight);
   UpstreamChannel* on = channel(order);
@@ -160,7 +168,7 @@ void Upstream::State::on_done(SendId send, const Endpoint& from, std::expected<B
                                                 : Kind::Whole;
   const auto flight = pool_.on_reply(send, kind, loop_.now(), orders_);
   if (!flight) return;
-  queries_.erase(*flight);
+  forget_query(*flight);
   result_(*flight, Reply{*reply, from});
 }
 
@@ -171,7 +179,7 @@ void Upstream::State::follow(const UpstreamPool::Order& order) {
     close(to_close->channel);
   } else {
     const auto& finish = std::get<UpstreamPool::Finish>(order);
-    queries_.erase(finish.flight);
+    forget_query(finish.flight);
     result_(finish.flight, std::unexpected(finish.why));
   }
 }

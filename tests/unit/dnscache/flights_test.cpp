@@ -30,6 +30,21 @@ TEST_CASE("with the shipped limits every client of a busy node may wait for one 
   CHECK(flights.close(*flight, Instant{})->waiters.size() == shipped.max_waiters);
 }
 
+TEST_CASE("a crowd that waited leaves no room behind for each question that comes after") {
+  Flights flights({.flights = 100, .waiters = 200, .per_client = 10}, 1);
+  const ByteBuffer key{1};
+  const auto open = [&](std::uint32_t crowd) {
+    const auto flight = flights.open(key, 1, 0, Query{}, client(0), Instant{}, Duration{});
+    REQUIRE(flight);
+    CHECK(flights.at(*flight).waiters.capacity() <= Flights::kKeptWaiters);
+    for (std::uint32_t i = 1; i < crowd; ++i)
+      REQUIRE(flights.join(*flight, Query{}, client(i), Instant{}));
+    CHECK(flights.close(*flight, Instant{})->waiters.size() == crowd);
+  };
+  for (const std::uint32_t crowd : {200U, 1U, 3U, 200U, 200U, 1U, 1U})
+    open(crowd);
+}
+
 TEST_CASE("a waiter costs what config.h says") {
   constexpr std::size_t kTypicalQuestion = 64;  // on the heap, with the allocator's own
   CHECK(sizeof(Waiter) + kTypicalQuestion <= 250);
