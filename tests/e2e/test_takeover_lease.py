@@ -216,7 +216,7 @@ def test_what_happens_to_the_link_is_undone_within_a_second(node_factory, cluste
         local = [cluster_net.node.run("ip", "route", "get", each, check=False).stdout for each in (CLUSTER_IP, CLUSTER_IP6)]
         return all(each.startswith("local ") for each in local) and {CLUSTER_IP, CLUSTER_IP6} <= cluster_net.node.addresses(interface)
 
-    assert whole()
+    wait_until(whole, 5, "link, addresses and routes", node.supervisor)
     with Asker(cluster_net.pod, CLUSTER_IP) as pod, Asker(cluster_net.pod, CLUSTER_IP6, tcp=False) as six, SchedulingDelay() as delay:
         wait_until(lambda: US in pod.answered_by() and US in six.answered_by(), 5, "answers")
         time.sleep(0.6)  # the back-off of the child that has just raised it
