@@ -52,7 +52,6 @@ FlightId Flights::take_off(ByteView key, std::uint64_t hash, std::uint32_t zone,
   flight.opened = now;
   flight.due = now + patience;
   flight.overdue = false;
-  flight.waiters.clear();
   if (!key.empty()) {
     by_key_.insert(hash, static_cast<PlaceTable::Place>(slot_of(id)));
     due_.add(flight.due, id);
