@@ -200,10 +200,10 @@ Cache::Entry& Cache::enter(ByteView key, std::uint64_t hash, const Answer& answe
   const Index index = take_slot();
   Entry& entry = at(index);
   entry.block = std::make_unique_for_overwrite<std::uint16_t[]>(block_size(key, answer));
-  std::ranges::copy(answer.ttl_at, entry.block.get());
+  std::copy(answer.ttl_at.begin(), answer.ttl_at.end(), entry.block.get());
   auto* bytes = reinterpret_cast<std::uint8_t*>(entry.block.get() + answer.ttl_at.size());
-  std::ranges::copy(key, bytes);
-  std::ranges::copy(answer.message, bytes + key.size());
+  copy_octets(key, bytes);
+  copy_octets(answer.message, bytes + key.size());
   entry.hash = hash;
   entry.message_size = static_cast<std::uint32_t>(answer.message.size());
   entry.ttl_count = static_cast<std::uint16_t>(answer.ttl_at.size());

@@ -23,7 +23,7 @@ class NameWriter {
  public:
   NameWriter(ByteBuffer& out, ByteView asked) : out_(out) {
     Name name;
-    std::ranges::copy(asked, name.octets.begin());
+    copy_octets(asked, name.octets.data());
     name.size = asked.size();
     remember(name, kHeaderSize, name.size);
   }

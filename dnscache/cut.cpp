@@ -202,10 +202,10 @@ std::optional<Cut::Denial> Cut::denies(ByteView name, std::uint16_t type, Instan
 
 std::size_t Cut::Denial::write(ByteView question, MutableByteView out) const {
   static constexpr std::array<std::uint8_t, kHeaderSize> kHeader{0, 0, kQr >> 8, kNxDomain, 0, 1, 0, 0, 0, 1, 0, 0};
-  std::ranges::copy(kHeader, out.begin());
-  std::ranges::copy(question, out.begin() + kHeaderSize);
+  copy_octets(kHeader, out.data());
+  copy_octets(question, out.data() + kHeaderSize);
   const std::size_t record = kHeaderSize + question.size();
-  std::ranges::copy(soa, out.begin() + static_cast<std::ptrdiff_t>(record));
+  copy_octets(soa, out.data() + record);
   for (const std::uint16_t at : pointers) {
     const std::size_t to = kHeaderSize + point + load16(soa, at);
     store16(out, record + at, static_cast<std::uint16_t>(0xC000 | to));

@@ -14,7 +14,7 @@ bool read_cookie(ByteView octets, Cookie& out) {
   const bool client_only = octets.size() == Cookie::kClient;
   if (!client_only && (octets.size() < 2 * Cookie::kClient || octets.size() > Cookie::kMost)) return false;
   if (out.size != 0) return true;  // s5: of several the first counts
-  std::ranges::copy(octets, out.octets.begin());
+  copy_octets(octets, out.octets.data());
   out.size = static_cast<std::uint8_t>(octets.size());
   return true;
 }
@@ -84,7 +84,7 @@ void write_opt(const OptForm& form, MutableByteView out) {
   }
   if (!form.cookie.empty()) {
     at = put_head(at, kOptionCookie, form.cookie.size());
-    std::ranges::copy(form.cookie, at.begin());
+    copy_octets(form.cookie, at.data());
   }
 }
 

@@ -30,6 +30,16 @@ std::uint64_t word_at(ByteView octets, std::size_t at) {
   return std::endian::native == std::endian::little ? word : __builtin_bswap64(word);
 }
 
+// What follows the last whole word, at most seven octets.
+std::uint64_t rest_at(ByteView octets, std::size_t at) {
+  const std::size_t count = octets.size() - at;
+  if (count > 0 && at > 0) return word_at(octets, octets.size() - 8) >> (8 * (8 - count));
+  std::uint64_t rest = 0;
+  for (std::size_t i = 0; i < count; ++i)
+    rest |= std::uint64_t{octets[at + i]} << (8 * i);
+  return rest;
+}
+
 // C rounds for each word, D at the end.
 template <int C, int D>
 std::uint64_t sip(ByteView octets, std::uint64_t k0, std::uint64_t k1) {
@@ -44,10 +54,7 @@ std::uint64_t sip(ByteView octets, std::uint64_t k0, std::uint64_t k1) {
   std::size_t at = 0;
   for (; octets.size() - at >= 8; at += 8)
     absorb(word_at(octets, at));
-  std::uint64_t rest = static_cast<std::uint64_t>(octets.size()) << 56;
-  for (std::size_t i = 0; at + i < octets.size(); ++i)
-    rest |= std::uint64_t{octets[at + i]} << (8 * i);
-  absorb(rest);
+  absorb(static_cast<std::uint64_t>(octets.size()) << 56 | rest_at(octets, at));
   state.c ^= 0xFF;
   for (int i = 0; i < D; ++i)
     state.round();

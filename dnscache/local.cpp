@@ -33,7 +33,7 @@ Prepared with_record(const Query& query, std::uint16_t type, ByteView rdata) {
   store16(out.message, at + 4, kClassIn);
   store32(out.message, at + 6, kTtl);
   store16(out.message, at + 10, static_cast<std::uint16_t>(rdata.size()));
-  std::ranges::copy(rdata, out.message.begin() + static_cast<std::ptrdiff_t>(at) + 12);
+  copy_octets(rdata, out.message.data() + at + 12);
   out.ttl_at.push_back(static_cast<std::uint16_t>(at + 6));
   return out;
 }

@@ -91,7 +91,7 @@ std::optional<LoopProbe::Found> LoopProbe::on_query(ByteView query, MutableByteV
     probe.barred = true;
     probe.due = std::min(probe.due, probe.due - kLater + kBarred);
   }
-  std::ranges::copy(query, out.begin());
+  copy_octets(query, out.data());
   store16(out, 2, static_cast<std::uint16_t>((load16(query, 2) & (kOpcodeMask | kRd)) | kQr | kRefused));
   return Found{.upstream = found->first.second, .zone = probe.zone, .newly = newly, .size = query.size()};
 }

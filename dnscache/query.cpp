@@ -114,7 +114,7 @@ void upstream_query(const Query& query, std::uint16_t payload, ByteBuffer& out) 
   store16(out, 2, static_cast<std::uint16_t>((query.flags & (kRd | kCd)) | kAd));
   store16(out, 4, 1);
   store16(out, 10, 1);
-  std::ranges::copy(query.question, out.begin() + kHeaderSize);
+  copy_octets(query.question, out.data() + kHeaderSize);
   write_opt({.payload = payload, .dnssec_ok = query.edns && query.edns->dnssec_ok}, MutableByteView(out).subspan(opt));
 }
 

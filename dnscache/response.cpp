@@ -93,7 +93,7 @@ Written write_answer(const Answer& answer, const Query& query, const ResponseFor
   store16(out, 2, flags);
   for (std::size_t i = 0; i < 3; ++i)
     store16(out, 6 + 2 * i, cut.section[i]);
-  std::ranges::copy(query.question, out.begin() + kHeaderSize);  // the client's case
+  copy_octets(query.question, out.data() + kHeaderSize);  // the client's case
   for (std::size_t i = 0; (form.age != 0 || form.ttl) && i < cut.records; ++i) {
     const std::size_t at = answer.ttl_at[i];
     const std::uint32_t ttl = load32(out, at);
@@ -111,7 +111,7 @@ std::size_t write_error(const Query& query, std::uint16_t rcode, const ResponseF
   store16(out, 2,
           static_cast<std::uint16_t>(kQr | kRa | (query.flags & (kOpcodeMask | kRd | kCd)) | (rcode & kRcodeMask)));
   store16(out, 4, query.question.empty() ? 0 : 1);
-  std::ranges::copy(query.question, out.begin() + kHeaderSize);
+  copy_octets(query.question, out.data() + kHeaderSize);
   return append_opt(ours, out, end);
 }
 

@@ -122,6 +122,7 @@ bool Server::read_batch(Listener& listener) {
 
 void Server::flush(io::UdpSender& sender, const Listener& listener) {
   if (sender.empty()) return;
+  if (sender.queued() >= io::Poll::kMany) listener.poll->rest();
   const auto result = sender.flush(listener.udp.fd());
   counters_.udp_answers += result.sent;
   counters_.udp_unsent += result.unsent;
@@ -154,7 +155,7 @@ void Server::queue_delivery(const Delivery& delivery) {
   const Listener* listener = listeners_[delivery.to.listener].get();
   if (delivering_ != listener || deliveries_.full()) flush_deliveries();
   delivering_ = listener;
-  std::ranges::copy(delivery.message, deliveries_.slot().begin());
+  copy_octets(delivery.message, deliveries_.slot().data());
   deliveries_.queue(delivery.message.size(), delivery.to.peer);
 }
 

@@ -16,6 +16,7 @@
 
 #include "agent/io/file_descriptor.h"
 #include "agent/io/poll.h"
+#include "dnscache/slots.h"
 #include "dnscache/upstream_sockets.h"
 #include "dnscache/wire.h"
 
@@ -57,9 +58,10 @@ std::uint16_t RandomNumbers::draw() {
 
 struct UpstreamChannel::State {
   struct Sent {
-    State& owner;
-    std::uint64_t send;
-    std::uint16_t id;
+    State* owner = nullptr;
+    std::uint64_t send = 0;
+    std::uint64_t place = 0;
+    std::uint16_t id = 0;
   };
 
   static const ares_socket_functions kSockets;
@@ -80,7 +82,8 @@ struct UpstreamChannel::State {
   void gather();
   void tell_connected(int fd);
   bool flush();
-  void on_answer(const Sent& sent, int status, ByteView reply);
+  int send_all();  // as Outbox::flush
+  void on_answer(Sent sent, int status, ByteView reply);
 
   struct Watch {
     std::unique_ptr<io::Poll> poll;
@@ -98,7 +101,8 @@ struct UpstreamChannel::State {
   int unsent = 0;          // errno of a flush whose questions are to be told of it
   bool gathered = false;   // flush() is to come
   std::bitset<65536> ids;  // of its questions under way
-  std::size_t under_way = 0;
+  Places places;
+  Slots<Sent> under_way;
   std::uint16_t opcodes = 0;  // a bit for each that was asked with
   Endpoint peer;
   bool udp = false;
@@ -221,12 +225,18 @@ ssize_t UpstreamChannel::State::write(int fd, const iovec* parts, int count) {
   outbox_fd = fd;
   gather();
   if (outbox.full()) {
-    const int error = outbox.flush(fd);
+    const int error = send_all();
     if (error != 0 && error != EAGAIN) unsent = error;
   }
   // No room in the kernel: lost, like any datagram. An error here would end one question, and not those it is about.
   if (outbox.full()) return upstream_sockets::size_of(parts, count);
   return outbox.put(parts, count);
+}
+
+int UpstreamChannel::State::send_all() {
+  const auto watch = watches.find(outbox_fd);
+  if (outbox.size() >= io::Poll::kMany && watch != watches.end()) watch->second.poll->rest();
+  return outbox.flush(outbox_fd);
 }
 
 void UpstreamChannel::State::gather() {
@@ -244,7 +254,7 @@ void UpstreamChannel::State::tell_connected(int fd) {
 bool UpstreamChannel::State::flush() {
   gathered = false;
   int error = std::exchange(unsent, 0);
-  if (error == 0 && !outbox.empty()) error = outbox.flush(outbox_fd);
+  if (error == 0 && !outbox.empty()) error = send_all();
   if (error == EAGAIN) {
     gathered = true;
     return false;
@@ -306,9 +316,10 @@ void UpstreamChannel::State::read(int fd, bool writable, int error) {
   shared.inbox.end();
 }
 
-void UpstreamChannel::State::on_answer(const Sent& sent, int status, ByteView reply) {
+void UpstreamChannel::State::on_answer(Sent sent, int status, ByteView reply) {
   ids.reset(sent.id);
-  --under_way;
+  under_way.erase(sent.place);
+  places.give_back(sent.place);
   if (closing) return;
   if (status != ARES_SUCCESS || reply.size() < 12) {
     calls.done(sent.send, std::unexpected(status == ARES_SUCCESS ? Failure::Invalid : failure_of(status)));
@@ -341,24 +352,25 @@ void UpstreamChannel::send(std::uint64_t send, MutableByteView query) {
     id = state_->shared.random.draw();
   } while (state_->ids.test(id));
   state_->ids.set(id);
-  ++state_->under_way;
   query[0] = static_cast<std::uint8_t>(id >> 8);
   query[1] = static_cast<std::uint8_t>(id);
   state_->opcodes |= static_cast<std::uint16_t>(1U << opcode_of(load16(query, 2)));
-  auto sent = std::make_unique<State::Sent>(State::Sent{*state_, send, id});
+  const std::uint64_t place = state_->places.issue();
+  State::Sent& sent = state_->under_way.put(place);
+  sent = {.owner = state_.get(), .send = send, .place = place, .id = id};
   // c-ares calls back exactly once for every question, even when it is refused at once or the channel is destroyed.
   ares_send(
       state_->handle, query.data(), static_cast<int>(query.size()),
       [](void* argument, int status, int, unsigned char* reply, int length) noexcept {
-        const std::unique_ptr<State::Sent> owned(static_cast<State::Sent*>(argument));
+        const auto& ended = *static_cast<State::Sent*>(argument);
         const bool none = reply == nullptr || length <= 0;
-        owned->owner.on_answer(*owned, status, none ? ByteView() : ByteView(reply, static_cast<std::size_t>(length)));
+        ended.owner->on_answer(ended, status, none ? ByteView() : ByteView(reply, static_cast<std::size_t>(length)));
       },
-      sent.release());
+      &sent);
 }
 
 bool UpstreamChannel::reusable() const {
-  return state_->udp && state_->under_way == 0 && !state_->spoilt && state_->watches.size() == 1;
+  return state_->udp && state_->under_way.size() == 0 && !state_->spoilt && state_->watches.size() == 1;
 }
 
 const Endpoint& UpstreamChannel::peer() const {

@@ -60,6 +60,7 @@ class Outbox {
   static constexpr std::size_t kMost = 64;
 
   bool empty() const { return count_ == 0; }
+  std::size_t size() const { return count_; }
   bool full() const { return count_ == kMost; }
   // As sendmsg; not when it is full.
   ssize_t put(const iovec* parts, int count);

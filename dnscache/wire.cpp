@@ -67,8 +67,10 @@ std::optional<Name> Name::parse(std::string_view text) {
   return name;
 }
 
+// Most names come back as they were sent.
 bool same_name(ByteView a, ByteView b) {
-  return std::ranges::equal(a, b, [](std::uint8_t x, std::uint8_t y) { return lower(x) == lower(y); });
+  return std::ranges::equal(a, b) ||
+         std::ranges::equal(a, b, [](std::uint8_t x, std::uint8_t y) { return lower(x) == lower(y); });
 }
 
 RdataLayout rdata_layout(std::uint16_t type) {

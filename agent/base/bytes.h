@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 #include <vector>
 
@@ -12,6 +13,11 @@ namespace lastlight {
 using ByteView = std::span<const std::uint8_t>;
 using MutableByteView = std::span<std::uint8_t>;
 using ByteBuffer = std::vector<std::uint8_t>;
+
+// Into a place that is as large. GCC 12 makes of std::ranges::copy from const memory a loop over single octets.
+inline void copy_octets(ByteView from, std::uint8_t* to) {
+  if (!from.empty()) std::memcpy(to, from.data(), from.size());
+}
 
 // A size of memory in bytes. A type of its own, so that configuration and budgets cannot be confused with counts.
 struct Bytes {

@@ -14,6 +14,7 @@ Poll::Poll(Loop& loop, int fd, std::move_only_function<void(Ready)> ready) : rea
 
 void Poll::watch(bool readable, bool writable) {
   if (!readable && !writable) {
+    events_ = 0;
     uv_poll_stop(handle_.get());
     return;
   }
@@ -24,7 +25,14 @@ void Poll::watch_hangup() {
   start(UV_DISCONNECT);
 }
 
+// libuv leaves the kernel's list at once, and enters it when it is about to wait.
+void Poll::rest() {
+  uv_poll_stop(handle_.get());
+  if (events_ != 0) start(events_);
+}
+
 void Poll::start(int events) {
+  events_ = events;
   uv_poll_start(handle_.get(), events, [](uv_poll_t* h, int status, int happened) noexcept {
     Poll* self = Handle<uv_poll_t, Poll>::owner(h);
     if (self == nullptr) return;

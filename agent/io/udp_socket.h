@@ -89,6 +89,7 @@ class UdpSender {
 
   bool full() const { return queued_ == kBatch; }
   bool empty() const { return queued_ == 0; }
+  std::size_t queued() const { return queued_; }
   MutableByteView slot() { return {bytes_.get() + used_, kSlot}; }  // only when not full
   void queue(std::size_t size, const Endpoint& to);                 // what was written into slot()
   void queue_reply(std::size_t size, const msghdr& to);             // to whom that came from; it stays until flush()
