@@ -179,7 +179,7 @@ void App::on_upstream(dns::FlightId flight, std::expected<dns::Upstream::Reply, 
   if (leaving_.asked()) settle_leaving();
 }
 
-void App::deliver(std::vector<dns::Delivery> deliveries) {
+void App::deliver(std::span<const dns::Delivery> deliveries) {
   server_.deliver(deliveries);
   for (const dns::Delivery& delivery : deliveries) {
     if (delivery.to.listener == kOwnNames) own_names_.on_answer(delivery.to.connection, delivery.message);

@@ -47,7 +47,7 @@ class App {
   // DNS
   void ask_upstream(const dns::Ask& ask);
   void on_upstream(dns::FlightId flight, std::expected<dns::Upstream::Reply, dns::Failure> reply);
-  void deliver(std::vector<dns::Delivery> deliveries);
+  void deliver(std::span<const dns::Delivery> deliveries);
   void follow_forwarder();
   std::optional<std::string> reconfigure(const Config& next);
   void resolve_own(const std::string& host, OwnNames::Done done);

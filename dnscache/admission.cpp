@@ -1,20 +1,34 @@
 #include "dnscache/admission.h"
 
+#include <algorithm>
+
 namespace lastlight::dns {
 
-bool Admission::may_take(const IpAddress& client, std::size_t taken) const {
+// A client that is refused has something waiting, or there is no room for anybody.
+Admission::Place* Admission::admit(const IpAddress& client, std::size_t most) {
+  if (most == 0) return nullptr;
+  Place& place = *waiting_.try_emplace(client, 0).first;
+  if (place.second >= most) return nullptr;
+  ++place.second;
+  return &place;
+}
+
+Admission::Place* Admission::join(const IpAddress& client) {
+  return admit(client, per_client_);
+}
+
+Admission::Place* Admission::take(const IpAddress& client, std::size_t taken) {
   const std::size_t free = taken < places_ ? places_ - taken : 0;
-  return may_join(client) && (free >= places_ / 4 || held(client) < free);
+  return admit(client, free >= places_ / 4 ? per_client_ : std::min<std::size_t>(per_client_, free));
+}
+
+void Admission::leave(Place& place) {
+  if (--place.second == 0) waiting_.erase(waiting_.find(place.first));
 }
 
 std::uint32_t Admission::held(const IpAddress& client) const {
   const auto found = waiting_.find(client);
   return found == waiting_.end() ? 0 : found->second;
-}
-
-void Admission::leaves(const IpAddress& client) {
-  const auto found = waiting_.find(client);
-  if (found != waiting_.end() && --found->second == 0) waiting_.erase(found);
 }
 
 void Admission::set_bounds(std::uint32_t per_client, std::uint32_t places) {

@@ -6,8 +6,10 @@
 // while something of it waits.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 
 #include "agent/base/address.h"
 #include "dnscache/hash.h"
@@ -19,12 +21,14 @@ class Admission {
   Admission(std::uint32_t per_client, std::uint32_t places, std::uint64_t hash_seed)
       : per_client_(per_client), places_(places), waiting_(16, Hash{hash_seed}) {}
 
-  // For a client that joins a question in flight, and for one that takes another of the places, `taken` of which are.
-  bool may_join(const IpAddress& client) const { return held(client) < per_client_; }
-  bool may_take(const IpAddress& client, std::size_t taken) const;
+  // A client and how much of it waits; where it is until the last leaves.
+  using Place = std::pair<const IpAddress, std::uint32_t>;
+  // One more, for a client that joins a question in flight, and for one that takes another of the places, `taken` of
+  // which are. Null: it may not.
+  Place* join(const IpAddress& client);
+  Place* take(const IpAddress& client, std::size_t taken);
+  void leave(Place& place);
 
-  void waits(const IpAddress& client) { ++waiting_[client]; }
-  void leaves(const IpAddress& client);
   std::uint32_t held(const IpAddress& client) const;
   std::size_t clients() const { return waiting_.size(); }
   void set_bounds(std::uint32_t per_client, std::uint32_t places);
@@ -34,6 +38,8 @@ class Admission {
     std::uint64_t seed;
     std::size_t operator()(const IpAddress& address) const { return hash_octets(address.octets(), seed); }
   };
+
+  Place* admit(const IpAddress& client, std::size_t most);
 
   std::uint32_t per_client_;
   std::uint32_t places_;

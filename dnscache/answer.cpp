@@ -1,7 +1,11 @@
 #include "dnscache/answer.h"
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
+#include <memory_resource>
 #include <optional>
+#include <utility>
 
 #include "dnscache/compact.h"
 #include "dnscache/wire.h"
@@ -44,8 +48,8 @@ class Preparation {
   // Has records that only a client that set DO may see (RFC 4035 s3.2.1).
   bool has_signatures() const { return has_signatures_; }
 
-  Prepared finish() {
-    Prepared out;
+  Prepared finish(Prepared out) {
+    out.ttl_at.clear();
     const std::uint16_t flags = load16(reply_, 2);
     out.rcode = static_cast<std::uint16_t>((extended_rcode_ << 4) | (flags & kRcodeMask));
     out.failure = out.rcode != kNoError && out.rcode != kNxDomain;
@@ -101,19 +105,34 @@ class Preparation {
   // RFC 2181 s5.2: the TTLs of an RRset are to be equal; where they are not, the least is that of all. Its records
   // stand together in every message we know of; where they do not, each run has a TTL of its own.
   void keep_ttl(std::size_t section, const Record& record) {
-    Name owner;
-    Reader(reply_, record.begin).name(&owner);
-    is_loose_ = is_loose_ || (owner.size == record.owner_size && owner.size > 2);
-    const bool goes_on = !least_of_.empty() && run_section_ == section && run_type_ == record.type &&
-                         same_name(run_owner_.view(), owner.view());
+    is_loose_ = is_loose_ || is_written_out(record);
+    const bool goes_on =
+        !least_of_.empty() && run_section_ == section && run_.type == record.type && same_owner(run_, record);
     if (!goes_on) {
       least_of_.push_back(0x7FFFFFFF);
       run_section_ = section;
-      run_type_ = record.type;
-      run_owner_ = owner;
+      run_ = record;
     }
     least_of_.back() = std::min(least_of_.back(), effective_ttl(record.ttl));
     ttls_.push_back({record.ttl_at, least_of_.size() - 1});
+  }
+
+  // Most owners are nothing but a pointer (RFC 1035 s4.1.4), and no name has two octets.
+  static bool is_pointer(const Record& record) { return record.owner_size == 2; }
+
+  Name owner(const Record& record) const {
+    Name out;
+    Reader(reply_, record.begin).name(&out);
+    return out;
+  }
+
+  bool is_written_out(const Record& record) const {
+    return record.owner_size > 2 && owner(record).size == record.owner_size;
+  }
+
+  bool same_owner(const Record& a, const Record& b) const {
+    const bool alike = is_pointer(a) && is_pointer(b) && load16(reply_, a.begin) == load16(reply_, b.begin);
+    return alike || same_name(owner(a).view(), owner(b).view());
   }
 
   std::uint32_t clamp(std::uint32_t wire_ttl, bool negative) const {
@@ -137,11 +156,12 @@ class Preparation {
     std::size_t at;
     std::size_t run;
   };
-  std::vector<Ttl> ttls_;
-  std::vector<std::uint32_t> least_of_;  // each run; the last is the one being read:
+  std::array<std::byte, 512> room_;  // what most answers need: the heap is for the others
+  std::pmr::monotonic_buffer_resource memory_{room_.data(), room_.size()};
+  std::pmr::vector<Ttl> ttls_{&memory_};
+  std::pmr::vector<std::uint32_t> least_of_{&memory_};  // each run; the last is the one being read:
   std::size_t run_section_ = 0;
-  std::uint16_t run_type_ = 0;
-  Name run_owner_;
+  Record run_;  // its first
   bool is_loose_ = false;
   bool has_signatures_ = false;
   bool seen_opt_ = false;
@@ -164,7 +184,7 @@ bool answers(ByteView reply, ByteView question) {
 }  // namespace
 
 std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits,
-                                               bool dnssec_ok) {
+                                               bool dnssec_ok, Prepared kept) {
   if (reply.size() < kHeaderSize || reply.size() > 0xFFFF) return std::unexpected(Defect::Malformed);
   const std::uint16_t flags = load16(reply, 2);
   const std::uint16_t rcode = flags & kRcodeMask;
@@ -177,13 +197,13 @@ std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question
   Preparation preparation(reply, question, limits);
   if (!preparation.read()) return std::unexpected(Defect::Malformed);
   const bool strip = !dnssec_ok && preparation.has_signatures();
-  if (!strip && !preparation.is_loose()) return preparation.finish();
+  if (!strip && !preparation.is_loose()) return preparation.finish(std::move(kept));
   const auto anew = compact(reply, question, !strip);
-  if (!strip && (!anew || anew->size() >= reply.size())) return preparation.finish();
+  if (!strip && (!anew || anew->size() >= reply.size())) return preparation.finish(std::move(kept));
   if (!anew) return std::unexpected(Defect::Malformed);
   Preparation second(*anew, question, limits);
   if (!second.read()) return std::unexpected(Defect::Malformed);
-  return second.finish();
+  return second.finish(std::move(kept));
 }
 
 Prepared make_failure(ByteView question, std::uint16_t rcode) {
@@ -191,7 +211,7 @@ Prepared make_failure(ByteView question, std::uint16_t rcode) {
   out.message.resize(kHeaderSize + question.size());
   store16(out.message, 2, static_cast<std::uint16_t>(kQr | (rcode & kRcodeMask)));
   store16(out.message, 4, 1);
-  std::ranges::copy(question, out.message.begin() + kHeaderSize);
+  copy_octets(question, out.message.data() + kHeaderSize);
   out.rcode = rcode;
   out.failure = true;
   return out;

@@ -41,9 +41,9 @@ struct Prepared {
 };
 
 // `question`: name, type and class that were asked, of a query with opcode 0. Without `dnssec_ok` (the query's DO bit)
-// RRSIG, NSEC and NSEC3 records that were not asked for by type are left out.
+// RRSIG, NSEC and NSEC3 records that were not asked for by type are left out. `kept`: one whose memory is used again.
 std::expected<Prepared, Defect> prepare_answer(ByteView reply, ByteView question, const TtlLimits& limits,
-                                               bool dnssec_ok = true);
+                                               bool dnssec_ok = true, Prepared kept = {});
 
 // The failure that stands for `question` when there is no message to relay.
 Prepared make_failure(ByteView question, std::uint16_t rcode);

@@ -22,8 +22,9 @@ std::expected<void, Flights::Full> Flights::join(FlightId id, const Query& query
   if (flight.waiters.size() >= limits_.waiters || waiting_ >= kWaitersPerFlight * limits_.flights) {
     return std::unexpected(Full::Waiters);
   }
-  if (!admission_.may_join(client.peer.address)) return std::unexpected(Full::Client);
-  wait(flight, query, client, now);
+  Admission::Place* place = admission_.join(client.peer.address);
+  if (place == nullptr) return std::unexpected(Full::Client);
+  wait(flight, query, client, *place, now);
   return {};
 }
 
@@ -31,9 +32,10 @@ std::expected<FlightId, Flights::Full> Flights::open(ByteView key, std::uint64_t
                                                      const Query& query, const Client& client, Instant now,
                                                      Duration patience) {
   if (flights_.size() >= limits_.flights) return std::unexpected(Full::Flights);
-  if (!admission_.may_take(client.peer.address, flights_.size())) return std::unexpected(Full::Client);
+  Admission::Place* place = admission_.take(client.peer.address, flights_.size());
+  if (place == nullptr) return std::unexpected(Full::Client);
   const FlightId id = take_off(key, hash, zone, now, patience);
-  wait(*flights_.find(id), query, client, now);
+  wait(*flights_.find(id), query, client, *place, now);
   return id;
 }
 
@@ -66,15 +68,14 @@ void Flights::settle_due() {
   });
 }
 
-void Flights::wait(Flight& flight, const Query& query, const Client& client, Instant now) {
-  flight.waiters.emplace_back(query, client, now);
-  admission_.waits(client.peer.address);
+void Flights::wait(Flight& flight, const Query& query, const Client& client, Admission::Place& place, Instant now) {
+  flight.waiters.add(query, client, place, now);
   ++waiting_;
 }
 
 void Flights::leave(const Flight& flight, Instant now) {
   for (const Waiter& waiter : flight.waiters) {
-    admission_.leaves(waiter.to.peer.address);
+    admission_.leave(*waiter.place);
     waits_.add(now - waiter.since);
   }
   waiting_ -= flight.waiters.size();
@@ -84,7 +85,6 @@ const Flight* Flights::close(FlightId id, Instant now) {
   Flight* flight = flights_.find(id);
   if (flight == nullptr) return nullptr;
   closed_.waiters.clear();
-  if (closed_.waiters.capacity() > kKeptWaiters) closed_.waiters.shrink_to_fit();
   std::swap(closed_, *flight);
   if (!closed_.key.empty()) by_key_.erase(closed_.hash, static_cast<PlaceTable::Place>(slot_of(id)));
   flights_.erase(id);
@@ -109,7 +109,7 @@ std::optional<FlightId> Flights::next_overdue(Instant now) {
   return id;
 }
 
-std::vector<Waiter> Flights::release(FlightId id, Instant now) {
+Waiters Flights::release(FlightId id, Instant now) {
   Flight& flight = *flights_.find(id);
   leave(flight, now);
   return std::exchange(flight.waiters, {});

@@ -1,5 +1,5 @@
-// The questions in flight and who waits for each. Owns copies of what is needed to answer a waiter later: its packet is
-// gone by then. At most one flight per key (RFC 5452 s6: several of one question invite a birthday attack).
+// The questions in flight and who waits for each (waiters.h). At most one flight per key (RFC 5452 s6: several of one
+// question invite a birthday attack).
 //
 // A flight has a moment when it is overdue: its waiters may then be given something else, and the question goes on
 // without them. A flight nobody waits for (a refresh, a look ahead) is one like any other.
@@ -23,27 +23,9 @@
 #include "dnscache/place_table.h"
 #include "dnscache/query.h"
 #include "dnscache/slots.h"
+#include "dnscache/waiters.h"
 
 namespace lastlight::dns {
-
-// A client that was told "nothing now".
-struct Waiter {
-  Waiter(const Query& query, const Client& client, Instant now)
-      : to(client), since(now), question(query.question.begin(), query.question.end()), asked(query) {}
-  // The query as it was, its question pointing into our own copy.
-  Query query() const {
-    Query out = asked;
-    out.question = question;
-    return out;
-  }
-
-  Client to;
-  Instant since;
-  ByteBuffer question;
-
- private:
-  Query asked;
-};
 
 struct Flight {
   ByteBuffer key;          // empty: an opaque message (UPDATE, NOTIFY), known only by its id
@@ -52,7 +34,7 @@ struct Flight {
   Instant opened{};
   Instant due{};
   bool overdue = false;
-  std::vector<Waiter> waiters;
+  Waiters waiters;
 };
 
 inline constexpr std::uint32_t kNoZone = ~std::uint32_t{0};
@@ -67,7 +49,6 @@ class Flights {
   Flights(const Limits& limits, std::uint64_t hash_seed);
 
   static constexpr std::uint64_t kWaitersPerFlight = 4;
-  static constexpr std::size_t kKeptWaiters = 4;  // for whom a slot keeps room: a crowd's would add up
 
   enum class Full : std::uint8_t { Flights, Waiters, Client };
 
@@ -88,7 +69,7 @@ class Flights {
   std::optional<FlightId> next_overdue(Instant now);
   Instant next_due() const { return due_.next(); }
   // The waiters leave, the flight goes on.
-  std::vector<Waiter> release(FlightId id, Instant now);
+  Waiters release(FlightId id, Instant now);
 
   void set_limits(const Limits& limits);
   void rezone(const std::function<std::uint32_t(const Flight&)>& zone_of);
@@ -100,7 +81,7 @@ class Flights {
  private:
   FlightId take_off(ByteView key, std::uint64_t hash, std::uint32_t zone, Instant now, Duration patience);
   void settle_due();
-  void wait(Flight& flight, const Query& query, const Client& client, Instant now);
+  void wait(Flight& flight, const Query& query, const Client& client, Admission::Place& place, Instant now);
   void leave(const Flight& flight, Instant now);
 
   Limits limits_;

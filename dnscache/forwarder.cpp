@@ -329,14 +329,14 @@ Forwarder::Outcome Forwarder::on_query(ByteView query, const Client& client, Ins
 void Forwarder::expect(std::span<const ByteView> queries) {
   state_->expect(queries);
 }
-std::vector<Delivery> Forwarder::on_reply(FlightId flight, ByteView reply, Instant now,
-                                          const std::optional<Endpoint>& from) {
+std::span<const Delivery> Forwarder::on_reply(FlightId flight, ByteView reply, Instant now,
+                                              const std::optional<Endpoint>& from) {
   return state_->on_reply(flight, reply, now, from);
 }
-std::vector<Delivery> Forwarder::on_failure(FlightId flight, Failure why, Instant now) {
+std::span<const Delivery> Forwarder::on_failure(FlightId flight, Failure why, Instant now) {
   return state_->on_failure(flight, why, now);
 }
-std::vector<Delivery> Forwarder::on_time(Instant now) {
+std::span<const Delivery> Forwarder::on_time(Instant now) {
   return state_->on_time(now);
 }
 std::optional<Ask> Forwarder::next_ask(Instant now) {
@@ -369,7 +369,7 @@ CutCounters Forwarder::cut_counters() const {
 Instant Forwarder::next_deadline() const {
   return state_->next_deadline();
 }
-std::vector<Delivery> Forwarder::abandon_all(Instant now) {
+std::span<const Delivery> Forwarder::abandon_all(Instant now) {
   return state_->abandon_all(now);
 }
 std::uint64_t Forwarder::waiting() const {

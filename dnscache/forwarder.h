@@ -86,13 +86,13 @@ class Forwarder {
   static constexpr std::size_t kExpected = 16;
   void expect(std::span<const ByteView> queries);
   // The upstream's answer, as it came; its ID was checked by the transport. An answer that is malformed, truncated or
-  // to another question ends the flight as on_failure(Invalid or Truncated) does.
-  // `from` is told by look_up.
-  std::vector<Delivery> on_reply(FlightId flight, ByteView reply, Instant now,
-                                 const std::optional<Endpoint>& from = std::nullopt);
-  std::vector<Delivery> on_failure(FlightId flight, Failure why, Instant now);
+  // to another question ends the flight as on_failure(Invalid or Truncated) does. `from` is told by look_up. What is to
+  // be delivered, here and below, is valid until the next of these four calls.
+  std::span<const Delivery> on_reply(FlightId flight, ByteView reply, Instant now,
+                                     const std::optional<Endpoint>& from = std::nullopt);
+  std::span<const Delivery> on_failure(FlightId flight, Failure why, Instant now);
   // To be called at next_deadline() or later: whoever has waited long enough.
-  std::vector<Delivery> on_time(Instant now);
+  std::span<const Delivery> on_time(Instant now);
   Instant next_deadline() const;
   // Questions nobody asked for: to be called until there is none, at next_deadline() and after on_reply.
   std::optional<Ask> next_ask(Instant now);
@@ -114,7 +114,7 @@ class Forwarder {
   std::expected<std::size_t, SnapshotDefect> restore(ByteView image, Instant now);
 
   // At shutdown: SERVFAIL to every waiter; no flight is left.
-  std::vector<Delivery> abandon_all(Instant now);
+  std::span<const Delivery> abandon_all(Instant now);
 
   // For people who ask what is kept, and why: of one question, each way it was asked (DO, CD, RD).
   struct Kept {

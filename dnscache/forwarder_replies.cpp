@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <iterator>
+#include <utility>
 
 #include "dnscache/forwarder_state.h"
 #include "dnscache/wire.h"
@@ -44,26 +44,33 @@ std::uint8_t Forwarder::State::source_of(const std::optional<Endpoint>& from) {
   return static_cast<std::uint8_t>(found - sources_.begin() + 1);
 }
 
-std::vector<Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now,
-                                                 const std::optional<Endpoint>& from) {
+std::span<const Delivery> Forwarder::State::on_reply(FlightId id, ByteView reply, Instant now,
+                                                     const std::optional<Endpoint>& from) {
   ++counters_.replies;
-  const Flight* flight = flights_.close(id, now);
-  if (!flight) {
+  deliveries_.clear();
+  if (const Flight* flight = flights_.close(id, now)) {
+    end(*flight, reply, now, from);
+  } else {
     ++counters_.late_replies;
-    return {};
   }
-  if (flight->zone != kNoZone) outages_[flight->zone].answered(now);
-  if (flight->key.empty()) return relay_back(*flight, reply, now);
-  const auto prepared =
-      prepare_answer(reply, ByteView(flight->key).subspan(1), limits(flight->zone), key_has_dnssec_ok(flight->key));
-  if (prepared) return settle(*flight, *prepared, source_of(from), now);
-  const bool truncated = prepared.error() == Defect::Truncated;
-  ++(truncated ? counters_.truncated_replies : counters_.invalid_replies);
-  return fail(*flight, kServFail, Ede::InvalidData, now);
+  return deliveries_.all();
 }
 
-std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepared& prepared, std::uint8_t source,
-                                               Instant now) {
+void Forwarder::State::end(const Flight& flight, ByteView reply, Instant now, const std::optional<Endpoint>& from) {
+  if (flight.zone != kNoZone) outages_[flight.zone].answered(now);
+  if (flight.key.empty()) return relay_back(flight, reply, now);
+  auto prepared = prepare_answer(reply, ByteView(flight.key).subspan(1), limits(flight.zone),
+                                 key_has_dnssec_ok(flight.key), std::move(prepared_));
+  if (prepared) {
+    prepared_ = std::move(*prepared);
+    return settle(flight, prepared_, source_of(from), now);
+  }
+  const bool truncated = prepared.error() == Defect::Truncated;
+  ++(truncated ? counters_.truncated_replies : counters_.invalid_replies);
+  fail(flight, kServFail, Ede::InvalidData, now);
+}
+
+void Forwarder::State::settle(const Flight& flight, const Prepared& prepared, std::uint8_t source, Instant now) {
   if (prepared.failure) {
     // The query that went upstream was ours: what is wrong with it is not the client's fault. REFUSED is a statement
     // about the name, and resolvers go on to their next server for it.
@@ -83,7 +90,7 @@ std::vector<Delivery> Forwarder::State::settle(const Flight& flight, const Prepa
   if (keeps(flight.zone)) cache_.put(flight.key, flight.hash, kept, prepared.ttl, now);
   learn(flight, prepared, now);
   count_waiters(flight, prepared.rcode);
-  return fan_out(flight, prepared.answer());
+  fan_out(flight, prepared.answer());
 }
 
 void Forwarder::State::count_waiters(const Flight& flight, std::uint16_t rcode) {
@@ -110,21 +117,23 @@ void Forwarder::State::learn(const Flight& flight, const Prepared& prepared, Ins
   }
 }
 
-std::vector<Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {
-  const Flight* flight = flights_.close(id, now);
-  if (!flight) return {};
-  const bool answered = why == Failure::Truncated || why == Failure::Invalid;
-  if (!answered && flight->zone != kNoZone) outages_[flight->zone].unanswered(flight->opened, now);
-  return fail(*flight, kServFail, ede_of(why), now);
+std::span<const Delivery> Forwarder::State::on_failure(FlightId id, Failure why, Instant now) {
+  deliveries_.clear();
+  if (const Flight* flight = flights_.close(id, now)) {
+    const bool answered = why == Failure::Truncated || why == Failure::Invalid;
+    if (!answered && flight->zone != kNoZone) outages_[flight->zone].unanswered(flight->opened, now);
+    fail(*flight, kServFail, ede_of(why), now);
+  }
+  return deliveries_.all();
 }
 
-std::vector<Delivery> Forwarder::State::abandon_all(Instant now) {
-  std::vector<Delivery> out;
+std::span<const Delivery> Forwarder::State::abandon_all(Instant now) {
+  deliveries_.clear();
   for (const Flight& flight : flights_.close_all(now)) {
     counters_.abandoned += flight.waiters.size();
-    std::ranges::move(fan_out_error(flight, Ede::NotReady), std::back_inserter(out));
+    fan_out_error(flight, Ede::NotReady);
   }
-  return out;
+  return deliveries_.all();
 }
 
 // What is still good enough for those who wait, when there is nothing better: fresh, or in the stale window.
@@ -136,8 +145,7 @@ std::optional<Cache::Hit> Forwarder::State::kept_for(const Flight& flight, Insta
 
 // A failure never takes the place of an answer: clients get that, and the name is left alone for a while (RFC 8767 s5).
 // In an outage it is not, for the name is not to blame. Without `ede`, the failure is what the upstream itself said.
-std::vector<Delivery> Forwarder::State::fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede,
-                                             Instant now) {
+void Forwarder::State::fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede, Instant now) {
   ++counters_.failures;
   if (const auto kept = kept_for(flight, now)) {
     if (!outages_[flight.zone].excuses(flight.opened)) cache_.postpone(flight.key, config_.stale_recheck, now);
@@ -146,7 +154,7 @@ std::vector<Delivery> Forwarder::State::fail(const Flight& flight, std::uint16_t
   keep_failure(flight, rcode, now);
   count_waiters(flight, rcode);
   if (ede) return fan_out_error(flight, *ede);
-  return fan_out(flight, make_failure(ByteView(flight.key).subspan(1), rcode).answer());
+  fan_out(flight, make_failure(ByteView(flight.key).subspan(1), rcode).answer());
 }
 
 // RFC 9520 s3.2: a failure is remembered, so that a broken upstream is not asked again for every retry of every client.
@@ -158,46 +166,43 @@ void Forwarder::State::keep_failure(const Flight& flight, std::uint16_t rcode, I
 
 // One delivery to each waiter; `write` is given its query and client, writes into scratch_ and returns the size.
 template <typename Write>
-std::vector<Delivery> Forwarder::State::deliver(const std::vector<Waiter>& waiters, Write&& write) {
-  std::vector<Delivery> out;
-  out.reserve(waiters.size());
-  for (const Waiter& waiter : waiters) {
-    const auto size = static_cast<std::ptrdiff_t>(write(waiter.query(), waiter.to));
-    out.push_back({waiter.to, ByteBuffer(scratch_.begin(), scratch_.begin() + size)});
+void Forwarder::State::deliver(const Waiters& waiters, Write&& write) {
+  for (std::size_t i = 0; i < waiters.size(); ++i) {
+    const Client& to = waiters[i].to;
+    const std::size_t size = write(waiters.query(i), to);
+    deliveries_.add(to, ByteView(scratch_).first(size));
     count_rcode(scratch_);
   }
-  counters_.deliveries += out.size();
-  return out;
+  counters_.deliveries += waiters.size();
 }
 
-std::vector<Delivery> Forwarder::State::fan_out_error(const Flight& flight, Ede ede) {
+void Forwarder::State::fan_out_error(const Flight& flight, Ede ede) {
   const ResponseForm how{.payload = config_.udp_payload, .ede = ede};
-  return deliver(flight.waiters,
-                 [&](const Query& query, const Client&) { return write_error(query, kServFail, how, scratch_); });
+  deliver(flight.waiters,
+          [&](const Query& query, const Client&) { return write_error(query, kServFail, how, scratch_); });
 }
 
-std::vector<Delivery> Forwarder::State::fan_out(const Flight& flight, const Answer& answer) {
-  return deliver(flight.waiters, [&](const Query& query, const Client& client) {
+void Forwarder::State::fan_out(const Flight& flight, const Answer& answer) {
+  deliver(flight.waiters, [&](const Query& query, const Client& client) {
     const Written written = write_answer(answer, query, form(query, client), scratch_);
     if (written.truncated) ++counters_.truncated;
     return written.size;
   });
 }
 
-std::vector<Delivery> Forwarder::State::fan_out_kept(const Flight& flight, const std::vector<Waiter>& waiters,
-                                                     const Cache::Hit& hit) {
+void Forwarder::State::fan_out_kept(const Flight& flight, const Waiters& waiters, const Cache::Hit& hit) {
   if (!waiters.empty()) count_name(flight.key, hit.hash, load16(hit.answer.message, 2) & kRcodeMask, waiters.size());
   const std::uint32_t zone = flight.zone;
-  return deliver(waiters, [&](const Query& query, const Client& client) {
+  deliver(waiters, [&](const Query& query, const Client& client) {
     const Outcome outcome = hit.fresh ? send(hit.answer, query, client, hit.age, scratch_)
                                       : send_stale(hit.answer, zone, query, client, scratch_);
     return outcome.size;
   });
 }
 
-std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteView reply, Instant now) {
-  const Waiter& waiter = flight.waiters.front();
-  const Query query = waiter.query();
+void Forwarder::State::relay_back(const Flight& flight, ByteView reply, Instant now) {
+  const Client& to = flight.waiters[0].to;
+  const Query query = flight.waiters.query(0);
   const bool valid = reply.size() >= kHeaderSize && reply.size() <= 65535 && (load16(reply, 2) & kQr) != 0 &&
                      opcode_of(load16(reply, 2)) == query.opcode();
   if (!valid) {
@@ -206,7 +211,7 @@ std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteVie
   }
   ByteBuffer message(reply.begin(), reply.end());
   store16(message, 0, query.id);
-  if (message.size() > size_limit(query, is_udp(waiter.to), config_.udp_payload)) {
+  if (message.size() > size_limit(query, is_udp(to), config_.udp_payload)) {
     message.resize(kHeaderSize);
     store16(message, 2, load16(message, 2) | kTc);
     std::fill(message.begin() + 4, message.end(), std::uint8_t{0});
@@ -214,7 +219,7 @@ std::vector<Delivery> Forwarder::State::relay_back(const Flight& flight, ByteVie
   }
   ++counters_.deliveries;
   count_rcode(message);
-  return {{waiter.to, std::move(message)}};
+  deliveries_.add(to, message);
 }
 
 }  // namespace lastlight::dns

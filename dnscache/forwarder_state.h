@@ -15,6 +15,7 @@
 #include "dnscache/cache.h"
 #include "dnscache/cookies.h"
 #include "dnscache/cut.h"
+#include "dnscache/deliveries.h"
 #include "dnscache/flights.h"
 #include "dnscache/forwarder.h"
 #include "dnscache/outage.h"
@@ -36,10 +37,10 @@ class Forwarder::State {
 
   Outcome on_query(ByteView packet, const Client& client, Instant now, MutableByteView out);
   void expect(std::span<const ByteView> queries);
-  std::vector<Delivery> on_reply(FlightId id, ByteView reply, Instant now, const std::optional<Endpoint>& from);
-  std::vector<Delivery> on_failure(FlightId id, Failure why, Instant now);
-  std::vector<Delivery> on_time(Instant now);
-  std::vector<Delivery> abandon_all(Instant now);
+  std::span<const Delivery> on_reply(FlightId id, ByteView reply, Instant now, const std::optional<Endpoint>& from);
+  std::span<const Delivery> on_failure(FlightId id, Failure why, Instant now);
+  std::span<const Delivery> on_time(Instant now);
+  std::span<const Delivery> abandon_all(Instant now);
   std::optional<Ask> next_ask(Instant now);
   void prepare_to_leave(Instant now);
   void reconfigure(const DnsConfig& config, Instant now);
@@ -94,19 +95,20 @@ class Forwarder::State {
   std::uint64_t& count(Flights::Full bound);
 
   // Out
-  std::vector<Delivery> fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede, Instant now);
+  void fail(const Flight& flight, std::uint16_t rcode, std::optional<Ede> ede, Instant now);
   void keep_failure(const Flight& flight, std::uint16_t rcode, Instant now);
   std::optional<Cache::Hit> kept_for(const Flight& flight, Instant now) const;
-  std::vector<Delivery> settle(const Flight& flight, const Prepared& prepared, std::uint8_t source, Instant now);
+  void end(const Flight& flight, ByteView reply, Instant now, const std::optional<Endpoint>& from);
+  void settle(const Flight& flight, const Prepared& prepared, std::uint8_t source, Instant now);
   std::uint8_t source_of(const std::optional<Endpoint>& from);
   void learn(const Flight& flight, const Prepared& prepared, Instant now);
   void count_waiters(const Flight& flight, std::uint16_t rcode);
   template <typename Write>
-  std::vector<Delivery> deliver(const std::vector<Waiter>& waiters, Write&& write);
-  std::vector<Delivery> fan_out(const Flight& flight, const Answer& answer);
-  std::vector<Delivery> fan_out_kept(const Flight& flight, const std::vector<Waiter>& waiters, const Cache::Hit& hit);
-  std::vector<Delivery> fan_out_error(const Flight& flight, Ede ede);
-  std::vector<Delivery> relay_back(const Flight& flight, ByteView reply, Instant now);
+  void deliver(const Waiters& waiters, Write&& write);
+  void fan_out(const Flight& flight, const Answer& answer);
+  void fan_out_kept(const Flight& flight, const Waiters& waiters, const Cache::Hit& hit);
+  void fan_out_error(const Flight& flight, Ede ede);
+  void relay_back(const Flight& flight, ByteView reply, Instant now);
 
   // Time
   void want(ByteBuffer key);
@@ -146,6 +148,8 @@ class Forwarder::State {
   std::vector<Outage> outages_;                                           // of each zone
   ByteBuffer asking_;                                                     // what Ask::query points to
   std::vector<std::uint8_t> scratch_ = std::vector<std::uint8_t>(65535);  // one delivery is written here, then copied
+  Prepared prepared_;                                                     // whose memory the next answer's has
+  Deliveries deliveries_;
   std::array<Read, kExpected> expected_;
   std::size_t expecting_ = 0;  // of them
   std::size_t next_ = 0;       // that on_query is to be called with

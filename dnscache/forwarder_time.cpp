@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <iterator>
 
 #include "dnscache/forwarder_state.h"
 #include "dnscache/wire.h"
@@ -16,18 +15,17 @@ constexpr std::size_t kMostWanted = 2048;
 }  // namespace
 
 // Those whose patience is over get what has expired, if anything is kept; the question goes on.
-std::vector<Delivery> Forwarder::State::on_time(Instant now) {
-  std::vector<Delivery> out;
+std::span<const Delivery> Forwarder::State::on_time(Instant now) {
+  deliveries_.clear();
   while (const auto id = flights_.next_overdue(now)) {
     const Flight& flight = flights_.at(*id);
     if (flight.zone != kNoZone) outages_[flight.zone].unanswered(flight.opened, now);
     if (flight.waiters.empty()) continue;
     const auto kept = kept_for(flight, now);
     if (!kept) continue;
-    const auto waiters = flights_.release(*id, now);
-    std::ranges::move(fan_out_kept(flight, waiters, *kept), std::back_inserter(out));
+    fan_out_kept(flight, flights_.release(*id, now), *kept);
   }
-  return out;
+  return deliveries_.all();
 }
 
 Instant Forwarder::State::next_deadline() const {

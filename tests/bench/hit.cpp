@@ -1,7 +1,8 @@
 // What a cache hit takes without the kernel: from the datagram to the answer, by Google Benchmark, with the allocations
 // counted, expected a few at a time as the server does. The names are asked in turn, so that the larger sets find
 // neither their entries nor their queries in the processor's caches. `cut` is the same for names that the NXDOMAIN cut
-// answers, `search_path` for names as long as theirs that are kept.
+// answers, `search_path` for names as long as theirs that are kept. `miss` is a question that goes upstream, and its
+// answer's way back, in a cache that is full: without the kernel and c-ares.
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -12,6 +13,7 @@
 
 #include "dnscache/forwarder.h"
 
+#include "tests/bench/workload.h"
 #include "tests/support/counted_allocations.h"
 #include "tests/unit/dnscache/messages.h"
 
@@ -25,9 +27,10 @@ const Instant kNow{std::chrono::hours(1)};
 const Client kClient{.peer = *Endpoint::parse("10.0.0.1", 4000), .listener = 0, .connection = 0};
 
 struct Node {
-  Node() : forwarder(config(), 42) {}
-  static DnsConfig config() {
+  explicit Node(Bytes cache = DnsConfig{}.cache_size) : forwarder(config(cache), 42) {}
+  static DnsConfig config(Bytes cache) {
     DnsConfig out;
+    out.cache_size = cache;
     for (const char* zone : {"cluster.local", "in-addr.arpa", "ip6.arpa", "."})
       out.zones.emplace_back().name = zone;
     return out;
@@ -94,10 +97,34 @@ void cut(benchmark::State& state) {
   measure(state, node, queries);
 }
 
+void miss(benchmark::State& state) {
+  constexpr int kMoreThanFit = 60'000;
+  Node node(mib(8));
+  const std::string name = "0000000000000000.miss.example.org";
+  ByteBuffer query = Node::query(name);
+  ByteBuffer reply = MessageBuilder(0, kQr | kRa | kRd).question(name, kTypeA).a(3600).octets;
+  std::uint64_t next = 0;
+  const auto one = [&] {
+    bench::number(query, ++next);
+    bench::number(reply, next);
+    const auto ask = node.ask(query);
+    return ask && node.forwarder.on_reply(ask->flight, reply, kNow).size() == 1;
+  };
+  for (int i = 0; i < kMoreThanFit; ++i)
+    one();
+  const std::size_t before = allocations;
+  for (auto _ : state) {
+    if (!one()) return state.SkipWithError("not asked upstream, or not answered");
+  }
+  state.counters["allocations"] =
+      benchmark::Counter(static_cast<double>(allocations - before), benchmark::Counter::kAvgIterations);
+}
+
 BENCHMARK_CAPTURE(hit, plain, ".example.org", false)->Arg(1)->Arg(1000)->Arg(50'000);
 BENCHMARK_CAPTURE(hit, edns, ".example.org", true)->Arg(1000);
 BENCHMARK_CAPTURE(hit, search_path, ".example.com.shop.svc.cluster.local", false)->Arg(1000);
 BENCHMARK(cut)->Arg(1000);
+BENCHMARK(miss);
 
 }  // namespace
 

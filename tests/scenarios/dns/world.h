@@ -117,7 +117,7 @@ struct World {
                     : forwarder.on_failure(flight, Failure::Timeout, now));
     });
   }
-  void deliver(const std::vector<Delivery>& deliveries) {
+  void deliver(std::span<const Delivery> deliveries) {
     for (const Delivery& delivery : deliveries) {
       const auto waiting = waiting_.extract(delivery.to.connection);
       if (waiting.empty()) throw std::logic_error("answered twice");

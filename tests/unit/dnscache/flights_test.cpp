@@ -36,7 +36,7 @@ TEST_CASE("a crowd that waited leaves no room behind for each question that come
   const auto open = [&](std::uint32_t crowd) {
     const auto flight = flights.open(key, 1, 0, Query{}, client(0), Instant{}, Duration{});
     REQUIRE(flight);
-    CHECK(flights.at(*flight).waiters.capacity() <= Flights::kKeptWaiters);
+    CHECK(flights.at(*flight).waiters.capacity() <= Waiters::kKept);
     for (std::uint32_t i = 1; i < crowd; ++i)
       REQUIRE(flights.join(*flight, Query{}, client(i), Instant{}));
     CHECK(flights.close(*flight, Instant{})->waiters.size() == crowd);

@@ -218,8 +218,7 @@ TEST_CASE("RFC 9520 s3.2, 8914 s4.14: failures are kept for failure_ttl and say 
   CHECK_FALSE(parse(rig.ask(query_for("a."))).opt);
   rig.now += std::chrono::milliseconds(100);
   CHECK(rig.ask(edns_query("a.")).empty());
-  CHECK(parse(rig.forwarder.on_failure(rig.last.ask.value().flight, Failure::Network, rig.now).at(0).message).ede ==
-        23);
+  CHECK(parse(rig.forwarder.on_failure(rig.last.ask.value().flight, Failure::Network, rig.now)[0].message).ede == 23);
 }
 
 TEST_CASE("RFC 8906: an upstream's FORMERR is about our query, so clients get SERVFAIL; REFUSED passes") {

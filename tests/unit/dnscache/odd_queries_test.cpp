@@ -83,7 +83,7 @@ TEST_CASE("RFC 7873 s5.2.3: a cookie comes back with one of ours, on answers fro
   CHECK(rig.ask(with_options(kClientCookie)).empty());
   REQUIRE(rig.last.ask);
   CHECK(parse(rig.last.ask->query).records.at(0).rdata_size == 0);
-  const auto missed = rig.forwarder.on_reply(rig.last.ask->flight, reply_for("a.").a(60).octets, rig.now).at(0).message;
+  const auto missed = rig.forwarder.on_reply(rig.last.ask->flight, reply_for("a.").a(60).octets, rig.now)[0].message;
   const auto hit = rig.ask(with_options(kClientCookie));
   const auto refused = rig.ask(MessageBuilder(1, kRd).question("a.", kTypeAxfr).opt(1232, 0, 0, kClientCookie).octets);
   for (const auto& message : {missed, hit, refused}) {
@@ -143,7 +143,7 @@ TEST_CASE("RFC 7828 s3.3.2: the idle timeout is told over TCP to those who ask, 
   CHECK(options_of(rig.ask(with_options(kKeepalive), Transport::Udp)).empty());
   CHECK(rig.ask(with_options(kKeepalive, "b."), Transport::Tcp).empty());
   const auto waited = rig.forwarder.on_reply(rig.last.ask.value().flight, reply_for("b.").a(60).octets, rig.now);
-  CHECK(options_of(waited.at(0).message) == ByteBuffer{0, 11, 0, 2, 0, 25});
+  CHECK(options_of(waited[0].message) == ByteBuffer{0, 11, 0, 2, 0, 25});
 }
 
 TEST_CASE(

@@ -27,7 +27,7 @@ TEST_CASE("RFC 8914 s4.15, s4.23, s4.24, s4.25: a failure says what it was, to t
   }
   Rig rig;
   CHECK(rig.ask(edns_query("a.")).empty());
-  CHECK(parse(rig.forwarder.abandon_all(rig.now).at(0).message).ede == 14);
+  CHECK(parse(rig.forwarder.abandon_all(rig.now)[0].message).ede == 14);
 }
 
 TEST_CASE("RFC 6762 s22.1: .local is asked of the upstream as any name: a cluster's domain is below it") {
