@@ -4,7 +4,6 @@
 // its owner's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -15,19 +14,10 @@
 #include "agent/config.h"
 #include "agent/io/loop.h"
 #include "dnscache/forwarder.h"
+#include "dnscache/random_numbers.h"
 #include "dnscache/upstream_sockets.h"
 
 namespace lastlight::dns {
-
-// Drawn in blocks, since each call of the kernel costs half a microsecond.
-class RandomNumbers {
- public:
-  std::uint16_t draw();
-
- private:
-  std::array<std::uint16_t, 128> numbers_{};
-  std::size_t next_ = 128;
-};
 
 class UpstreamChannel {
  public:

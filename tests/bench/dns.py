@@ -1,8 +1,12 @@
 """The agent beside the floor and its peers: `make bench-dns`, `make bench-dns ARGS="--runs 1 --seconds 1 --gate"`.
 
-Each server has one processor and its load the other. A round takes every workload of every server once, so that what the machine
-does meanwhile falls on all of them; medians over rounds, and ratios to the floor within a round. Processor time is the kernel's
-own account of the server's threads, so that a busy machine blurs it less than it does times. Ends by writing RESULTS.md.
+Each server has one processor and its load the other. A round floods every server with every workload once, so that what the
+machine does meanwhile falls on all of them; medians over rounds, and ratios to the floor within a round. Processor time is the
+kernel's own account of the server's threads, so that a busy machine blurs it less than it does times.
+
+Waits at 5,000 qps are looked at in short slices that go round the servers, and compared by those that the machine left in peace: a
+pause of ten milliseconds is one in a hundred of a second's questions, and once a second there is one, for the floor as well. Ends
+by writing RESULTS.md.
 """
 
 import argparse
@@ -25,11 +29,13 @@ from rig import netns, ports  # noqa: E402  pylint: disable=wrong-import-positio
 from rig.proc import Process  # noqa: E402  pylint: disable=wrong-import-position
 
 CACHED = ("hot", "wide", "k8s")
-WORKLOADS = (*CACHED, "miss")
 RATE = 5000
+SLICE = 0.3  # seconds
+SLICES = 5  # a round
 POD_GATEWAY = "10.244.1.1"
 
-Sample = collections.namedtuple("Sample", "qps cpu_us p50_us p99_us")
+Flood = collections.namedtuple("Flood", "qps cpu_us")
+Wait = collections.namedtuple("Wait", "p50_us p99_us")
 
 
 class Bench:
@@ -37,7 +43,8 @@ class Bench:
         self.options = options
         self.stack = stack
         self.directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench"))
-        self.samples = collections.defaultdict(list)  # (server, workload): of each round
+        self.floods = collections.defaultdict(list)  # (server, workload): of each round
+        self.waits = collections.defaultdict(list)  # likewise, of each slice
         self.lag = collections.Counter()
         self.groups = {}
 
@@ -56,21 +63,28 @@ class Bench:
                 return
         raise SystemExit(f"{server.name} does not answer all of {workload}: {said}\n{server.tail()}")
 
-    def measure(self, key, server, workload, namespace=None):
+    def measure(self, workload, servers_, namespace=None):
+        for key, server in servers_.items():
+            self.flood(key, server, workload, namespace)
+        for _ in range(SLICES):
+            for key, server in servers_.items():
+                said = self.load(server, workload, "paced", SLICE, RATE, namespace=namespace)
+                self.waits[key, workload].append(Wait(said["p50_us"], said["p99_us"]))
+
+    def flood(self, key, server, workload, namespace):
         if workload != "miss":
             self.warm(server, workload, namespace)
         lag = self.lag_of(server) if key == "lastlight" else None
         before = readings.cpu_seconds(server.pid)
-        flood = self.load(server, workload, "flood", self.options.seconds, namespace=namespace)
+        said = self.load(server, workload, "flood", self.options.seconds, namespace=namespace)
         cpu = readings.cpu_seconds(server.pid) - before
         if lag is not None:
             self.lag += self.lag_of(server) - lag
-        paced = self.load(server, workload, "paced", 1, RATE, namespace=namespace)
-        answered = max(flood["answered"], 1)
-        if flood["failed"] > answered / 100:
-            raise SystemExit(f"{key} failed at {workload}: {flood}\n{server.tail()}")
-        self.samples[key, workload].append(Sample(answered / flood["seconds"], cpu / answered * 1e6, paced["p50_us"], paced["p99_us"]))
-        print(f"  {key:16} {workload:5} {answered / flood['seconds']:9.0f} qps {cpu / answered * 1e6:7.2f} us {paced['p99_us']:8.0f} us p99", flush=True)
+        answered = max(said["answered"], 1)
+        if said["failed"] > answered / 100:
+            raise SystemExit(f"{key} failed at {workload}: {said}\n{server.tail()}")
+        self.floods[key, workload].append(Flood(answered / said["seconds"], cpu / answered * 1e6))
+        print(f"  {key:16} {workload:5} {answered / said['seconds']:9.0f} qps {cpu / answered * 1e6:7.2f} us", flush=True)
 
     def start(self, key, name, upstream, **options):
         server = self.stack.enter_context(servers.Server(name, os.path.join(self.directory, key), upstream, self.options.core, **options))
@@ -104,10 +118,9 @@ class Bench:
             self.groups[name].add(server.pid)
         for number in range(self.options.runs):
             print(f"round {number + 1} of {self.options.runs}", flush=True)
-            for workload in WORKLOADS:
-                for name, server in running.items():
-                    self.measure(name, server, workload)
-            self.measure("lastlight-tcp", over_tcp, "miss")
+            for workload in CACHED:
+                self.measure(workload, running)
+            self.measure("miss", running | {"lastlight-tcp": over_tcp})
         memory = {name: (*readings.memory(server.pid), self.groups[name].peak()) for name, server in running.items()}
         return memory
 
@@ -118,10 +131,9 @@ class Bench:
         net = self.stack.enter_context(netns.Cluster())
         with net.node:
             stub = self.stub()
-            running = {name: self.start(f"{name}-veth", name, stub, address=POD_GATEWAY) for name in ("floor", "lastlight")}
+            running = {f"{name}-veth": self.start(f"{name}-veth", name, stub, address=POD_GATEWAY) for name in ("floor", "lastlight")}
         for _ in range(self.options.runs):
-            for name, server in running.items():
-                self.measure(f"{name}-veth", server, "hot", net.pod)
+            self.measure("hot", running, net.pod)
 
     def at_rest(self):
         """An agent of its own: (anonymous, resident, its control group's peak) MiB when idle, with 10,000 entries, and with all full that may be."""
@@ -171,9 +183,9 @@ def main():
         bench.over_veth()
     for group in bench.groups.values():
         group.close()
-    ratios = {key: statistics.median(a.cpu_us / b.cpu_us for a, b in zip(samples, bench.samples[floor_of(*key)]))
-              for key, samples in bench.samples.items()}
-    text, failed = report.render(options, bench.samples, ratios, rest, memory, bench.lag, servers.versions())
+    ratios = {key: statistics.median(a.cpu_us / b.cpu_us for a, b in zip(floods, bench.floods[floor_of(*key)]))
+              for key, floods in bench.floods.items()}
+    text, failed = report.render(options, bench.floods, bench.waits, ratios, rest, memory, bench.lag, servers.versions())
     print("\n" + text)
     with open(options.results, "w", encoding="utf-8") as out:
         out.write(text)

@@ -1,7 +1,7 @@
 // The load: asks one server in batches, from one connected socket, and counts. Prints one line of JSON.
 //   bench_load IP:PORT WORKLOAD warm            every question once, until each is answered
 //   bench_load IP:PORT WORKLOAD flood SECONDS   as fast as it is answered: kWindow questions are always under way
-//   bench_load IP:PORT WORKLOAD paced SECONDS QPS
+//   bench_load IP:PORT WORKLOAD paced SECONDS QPS   of what is asked in the first twentieth second, times are not taken
 //   bench_load IP:PORT WORKLOAD steady SECONDS QPS   a millisecond's share each millisecond, whatever is answered; ends
 //                                                    at SIGTERM, too. Tells when what was lost or slow had been sent
 //   bench_load IP:PORT WORKLOAD concurrent SECONDS COUNT    as flood, with so many under way
@@ -32,6 +32,7 @@ constexpr std::size_t kWindow = 192;  // three batches: what a socket buffer of 
 constexpr std::uint64_t kLost = kSecond / 2;
 constexpr std::uint64_t kSlow = kSecond / 100;
 constexpr std::size_t kMostTold = 100'000;
+constexpr std::uint64_t kSettling = 20;  // of a second: pages are touched, caches filled
 
 volatile std::sig_atomic_t told_to_end = 0;
 
@@ -73,11 +74,11 @@ class Load {
     collect();
   }
 
-  void paced(std::uint64_t seconds, std::uint64_t rate) {
+  void paced(double seconds, std::uint64_t rate) {
     const std::uint64_t begin = clock_now();
-    const std::uint64_t count = seconds * rate;
-    taken_.reserve(count);
+    const auto count = static_cast<std::uint64_t>(seconds * static_cast<double>(rate));
     for (std::uint64_t sent = 0; sent < count;) {
+      if (sent == rate / kSettling) taken_.reserve(count);
       const std::uint64_t due = begin + sent * kSecond / rate;
       const std::uint64_t now = clock_now();
       if (now < due) {
@@ -269,7 +270,7 @@ int run(int argc, char** argv) {
     std::signal(SIGTERM, [](int) { told_to_end = 1; });
     load->steady(std::strtoull(argv[4], nullptr, 10), std::strtoull(argv[5], nullptr, 10));
   } else {
-    load->paced(std::strtoull(argv[4], nullptr, 10), std::strtoull(argv[5], nullptr, 10));
+    load->paced(std::strtod(argv[4], nullptr), std::strtoull(argv[5], nullptr, 10));
   }
   load->print(began);
   if (mode == "steady") load->print_told();
