@@ -107,11 +107,12 @@ class Preparation {
   void keep_ttl(std::size_t section, const Record& record) {
     is_loose_ = is_loose_ || is_written_out(record);
     const bool goes_on =
-        !least_of_.empty() && run_section_ == section && run_.type == record.type && same_owner(run_, record);
+        !least_of_.empty() && run_section_ == section && run_.type == record.type && is_runs_owner(record);
     if (!goes_on) {
       least_of_.push_back(0x7FFFFFFF);
       run_section_ = section;
       run_ = record;
+      run_owner_.reset();
     }
     least_of_.back() = std::min(least_of_.back(), effective_ttl(record.ttl));
     ttls_.push_back({record.ttl_at, least_of_.size() - 1});
@@ -130,9 +131,14 @@ class Preparation {
     return record.owner_size > 2 && owner(record).size == record.owner_size;
   }
 
-  bool same_owner(const Record& a, const Record& b) const {
-    const bool alike = is_pointer(a) && is_pointer(b) && load16(reply_, a.begin) == load16(reply_, b.begin);
-    return alike || same_name(owner(a).view(), owner(b).view());
+  // Each owner is read once, and that of a run once more: what lies behind a long chain of pointers is not to be read
+  // for every record.
+  bool is_runs_owner(const Record& record) {
+    const bool alike =
+        is_pointer(run_) && is_pointer(record) && load16(reply_, run_.begin) == load16(reply_, record.begin);
+    if (alike) return true;
+    if (!run_owner_) run_owner_ = owner(run_);
+    return same_name(run_owner_->view(), owner(record).view());
   }
 
   std::uint32_t clamp(std::uint32_t wire_ttl, bool negative) const {
@@ -161,7 +167,8 @@ class Preparation {
   std::pmr::vector<Ttl> ttls_{&memory_};
   std::pmr::vector<std::uint32_t> least_of_{&memory_};  // each run; the last is the one being read:
   std::size_t run_section_ = 0;
-  Record run_;  // its first
+  Record run_;                     // its first
+  std::optional<Name> run_owner_;  // once it was needed
   bool is_loose_ = false;
   bool has_signatures_ = false;
   bool seen_opt_ = false;
