@@ -172,10 +172,14 @@ struct World {
   void deliver(std::uint64_t id, std::string bytes, std::string terminating_uid = {}) {
     hear(faults.latency, [this, id, bytes, terminating_uid] {
       if (watch != id && node_watch != id) return drain->tick(now);
-      if (!terminating_uid.empty()) shown_terminating.insert(terminating_uid);
-      // Cut anywhere: a network has no lines.
+      // Cut anywhere: a network has no lines. Half of one shows nothing yet.
       const auto cut = static_cast<std::size_t>(between(0, static_cast<std::int64_t>(bytes.size())));
+      const auto show = [&] {
+        if (!terminating_uid.empty()) shown_terminating.insert(terminating_uid);
+      };
+      if (cut == bytes.size()) show();
       take(drain->on_watch_bytes(id, std::string_view(bytes).substr(0, cut), now));
+      show();
       return drain->on_watch_bytes(id, std::string_view(bytes).substr(cut), now);
     });
   }

@@ -1,14 +1,18 @@
 """Free ports on loopback, for servers that cannot be told "port 0 and tell me which".
 
-A port is found by binding port 0 and letting go again, so somebody else may take it in between. Whoever starts a server
-therefore goes through `with_fresh_ports`, which tries again with other ports when the server says that its port is taken.
+A port is found by binding it and letting go again, so somebody else may take it in between. It is drawn from those that the kernel
+gives to nobody who asks for any (ip_local_port_range), else each connection of each test beside could be the one that takes it.
+Whoever starts a server may go through `with_fresh_ports` besides, which tries again with other ports when the server says that its
+port is taken.
 """
 
+import random
 import re
 import socket
 
 V4 = "127.0.0.1"
 V6 = "::1"
+_DRAWN = range(10240, 30000)  # below Kubernetes' node ports and the kernel's own choice
 _TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
 
 
@@ -28,12 +32,11 @@ def free_port():
     for _ in range(100):
         held = []
         try:
-            port = 0
+            port = random.choice(_DRAWN)
             for family, address in families:
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                     held.append(socket.socket(family, kind))
                     held[-1].bind((address, port))
-                    port = held[-1].getsockname()[1]
             return port
         except OSError:
             continue  # free for one protocol or family, not for the other
