@@ -163,7 +163,7 @@ def test_a_crashed_worker_is_replaced_and_its_queries_wait(node_factory, cluster
         first = node.worker
         time.sleep(1.1)  # a life of a second: no crash loop
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: node.worker not in (None, first), 5, "another worker")
+        wait_until(lambda: node.worker not in (None, first), 5, "another worker", node.supervisor)
         born = time.monotonic()
         wait_until(lambda: len(pod.answers(born)) > 20, 5, "its answers")
     print(f"lost {len(pod.lost())} of {len(pod.asked)}, longest wait {pod.worst() * 1000:.0f} ms")
