@@ -26,11 +26,6 @@ void Admission::leave(Place& place) {
   if (--place.second == 0) waiting_.erase(waiting_.find(place.first));
 }
 
-std::uint32_t Admission::held(const IpAddress& client) const {
-  const auto found = waiting_.find(client);
-  return found == waiting_.end() ? 0 : found->second;
-}
-
 void Admission::set_bounds(std::uint32_t per_client, std::uint32_t places) {
   per_client_ = per_client;
   places_ = places;

@@ -28,9 +28,6 @@ class Admission {
   Place* join(const IpAddress& client);
   Place* take(const IpAddress& client, std::size_t taken);
   void leave(Place& place);
-
-  std::uint32_t held(const IpAddress& client) const;
-  std::size_t clients() const { return waiting_.size(); }
   void set_bounds(std::uint32_t per_client, std::uint32_t places);
 
  private:

@@ -3,7 +3,6 @@
 // Bounds: for kKept deliveries of kKeptOctets room is kept; a crowd's goes when the next are gathered.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <span>
 #include <vector>
@@ -28,7 +27,6 @@ class Deliveries {
     next.to = to;
     next.message.assign(message.begin(), message.end());
   }
-  std::size_t size() const { return used_; }
   std::span<const Delivery> all() const { return std::span(each_).first(used_); }
 
  private:

@@ -122,7 +122,7 @@ bool Server::read_batch(Listener& listener) {
 
 void Server::flush(io::UdpSender& sender, const Listener& listener) {
   if (sender.empty()) return;
-  if (sender.queued() >= io::Poll::kMany) listener.poll->rest();
+  listener.poll->rest_to_send(sender.queued());
   const auto result = sender.flush(listener.udp.fd());
   counters_.udp_answers += result.sent;
   counters_.udp_unsent += result.unsent;

@@ -219,7 +219,7 @@ ssize_t UpstreamChannel::State::write(int fd, const iovec* parts, int count) {
 
 int UpstreamChannel::State::send_all() {
   const auto watch = watches.find(outbox_fd);
-  if (outbox.size() >= io::Poll::kMany && watch != watches.end()) watch->second.poll->rest();
+  if (watch != watches.end()) watch->second.poll->rest_to_send(outbox.size());
   return outbox.flush(outbox_fd);
 }
 

@@ -26,7 +26,8 @@ void Poll::watch_hangup() {
 }
 
 // libuv leaves the kernel's list at once, and enters it when it is about to wait.
-void Poll::rest() {
+void Poll::rest_to_send(std::size_t datagrams) {
+  if (datagrams < kMany) return;
   uv_poll_stop(handle_.get());
   if (events_ != 0) start(events_);
 }

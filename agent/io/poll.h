@@ -1,6 +1,7 @@
 // Readiness of a file descriptor that somebody else owns and closes after this object is gone.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 
 #include "agent/io/handle.h"
@@ -19,10 +20,10 @@ class Poll {
   Poll(Loop& loop, int fd, std::move_only_function<void(Ready)> ready);
   void watch(bool readable, bool writable);  // neither: stops
   void watch_hangup();                       // that alone
-  // Out of the kernel's sight until the loop waits again; what is watched stays. For whoever is about to send many
-  // datagrams: each that leaves a watched socket wakes its watcher, although it was to be told of nothing but what
-  // comes, and that is a twentieth of what sending takes.
-  void rest();
+  // So many datagrams are about to be sent: if they are many, out of the kernel's sight until the loop waits again;
+  // what is watched stays. Each that leaves a watched socket wakes its watcher, although it was to be told of nothing
+  // but what comes, and that is a twentieth of what sending takes.
+  void rest_to_send(std::size_t datagrams);
   static constexpr std::size_t kMany = 16;  // for fewer it costs more than it saves
 
  private:

@@ -31,7 +31,6 @@ from rig.proc import Process  # noqa: E402  pylint: disable=wrong-import-positio
 CACHED = ("hot", "wide", "k8s")
 RATE = 5000
 SLICE = 0.3  # seconds
-SLICES = 5  # a round
 POD_GATEWAY = "10.244.1.1"
 
 Flood = collections.namedtuple("Flood", "qps cpu_us")
@@ -66,7 +65,7 @@ class Bench:
     def measure(self, workload, servers_, namespace=None):
         for key, server in servers_.items():
             self.flood(key, server, workload, namespace)
-        for _ in range(SLICES):
+        for _ in range(self.options.slices):
             for key, server in servers_.items():
                 said = self.load(server, workload, "paced", SLICE, RATE, namespace=namespace)
                 self.waits[key, workload].append(Wait(said["p50_us"], said["p99_us"]))
@@ -162,6 +161,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=int(os.environ.get("BENCH_RUNS", "7")))
     parser.add_argument("--seconds", type=int, default=2, help="of each flood")
+    parser.add_argument("--slices", type=int, default=5, help="of 0.3 s, a round, for each server's waits")
     parser.add_argument("--rest", type=float, default=60, help="seconds before memory is looked at")
     parser.add_argument("--core", default="0", help="the servers' processor")
     parser.add_argument("--load-core", default="1")

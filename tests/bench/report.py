@@ -84,7 +84,7 @@ def render(options, floods, waits, ratios, rest, memory, lag, versions):  # pyli
     """The text, and whether a limit is exceeded."""
     peers = ", ".join(f"{name} {version}" for name, version in versions.items())
     out = ["# Benchmark of the DNS path", "", "Written by `make bench-dns`; what is measured is said in `dns.py`.", "",
-           f"- Machine: {machine()}", f"- Peers: {peers}", f"- Medians of {options.runs}; floods of {options.seconds} s; waits in slices of 0.3 s, five a round", "",
+           f"- Machine: {machine()}", f"- Peers: {peers}", f"- Medians of {options.runs}; floods of {options.seconds} s; waits in {options.runs * options.slices} slices of 0.3 s", "",
            "| Server | Workload | qps at saturation | CPU per query, us | of the floor | p50 at 5,000 qps, us | p99, us |",
            "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
     for (server, workload), each in sorted(floods.items(), key=lambda item: (["hot", "wide", "k8s", "miss"].index(item[0][1]), "veth" in item[0][0])):

@@ -51,15 +51,16 @@ TEST_CASE("a descriptor at rest is out of the kernel's sight until the loop wait
   poll.emplace(loop, pair.ours.get(), [&](Poll::Ready ready) {
     char octet = 0;
     told += ready.readable && ::read(pair.ours.get(), &octet, 1) == 1 ? 1 : 0;
+    poll->rest_to_send(Poll::kMany - 1);
     CHECK(is_watched(pair.ours.get()));
-    poll->rest();
+    poll->rest_to_send(Poll::kMany);
     CHECK_FALSE(is_watched(pair.ours.get()));
     if (told == 1) pair.send();
   });
   poll->watch(true, false);
   pair.send();
   CHECK(test::turn_until(loop, [&] { return told == 2; }));
-  poll->rest();
+  poll->rest_to_send(Poll::kMany);
   CHECK_FALSE(is_watched(pair.ours.get()));
   pair.send();
   CHECK(test::turn_until(loop, [&] { return told == 3; }));
@@ -72,7 +73,7 @@ TEST_CASE("what is not watched is not watched after a rest either", "[poll]") {
   Poll poll(loop, pair.ours.get(), [&](Poll::Ready) { ++told; });
   poll.watch(true, false);
   poll.watch(false, false);
-  poll.rest();
+  poll.rest_to_send(Poll::kMany);
   pair.send();
   const Instant end = loop.refresh() + std::chrono::milliseconds(5);
   CHECK(test::turn_until(loop, [&] { return loop.now() >= end; }));
